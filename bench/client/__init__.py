@@ -1,0 +1,1 @@
+"""The client: verifies before it trusts."""

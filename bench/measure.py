@@ -1,0 +1,190 @@
+"""Measure one tier of one model on one machine, once: all sides side by side, boot after boot.
+
+A boot that is done is kept at once beside the records it will become part of, under a digest of
+everything it depends on. A run that is killed goes on where it stopped; a boot measured under other
+circumstances is not used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from bench import context, records
+from bench.client.talks import AttestedTalk, PlainTalk
+from bench.platforms import SIDES, Endpoint, Platform
+from bench.probes import Bed, Talk, Workload, inputs
+from bench.verify.evidence import Expected
+from enclave.wire import cbor
+from enclave.wire.errors import RemoteProtocolError
+from enclave.wire.frames import Channel
+
+ATTESTED = ("bare", "enclave")
+SERVICE_PORT = 5000
+ECHO_PORT = 5001
+EVIDENCE_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to measure, and where it goes."""
+
+    tier: int
+    instance: str
+    model: str
+    repetition: int
+    repetitions: int
+    boots: int
+    seed: int
+    probes: Sequence[str]
+    workload: Workload
+    records: Path
+    evidence: Path
+
+    def plan(self, facts: Mapping[str, object]) -> dict[str, object]:
+        """What a boot's observations depend on; `records.identity` of it is signed with them."""
+        values = asdict(self) | {"probes": list(self.probes), **facts}
+        return {name: values[name] for name in values if name not in ("records", "evidence")}
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """All that one boot of every side left behind."""
+
+    lines: list[str]
+    evidence: list[dict[str, object]]
+    facts: dict[str, object]
+
+
+def tier(platform: Platform, job: Job) -> None:
+    """Measure every boot that is not kept yet, then write records and evidence."""
+    plan = job.plan({**platform.facts(), **context.machine()})
+    identity = records.identity(plan)
+    parts = job.records.parent / f".tier{job.tier}"
+    boots, began = [], time.monotonic()
+    for number in range(job.boots):
+        part = parts / f"boot{number}.cbor"
+        boot = _kept(part, identity)
+        if boot is None:
+            boot = _measure(platform, job, number, identity, partial(_say, job, number, began))
+            _keep(part, identity, boot)
+        boots.append(boot)
+    written = {**plan, "identity": identity, "per_boot": [boot.facts for boot in boots]}
+    evidence = {"schema": EVIDENCE_SCHEMA, "boots": [boot.evidence for boot in boots]}
+    records.replace(job.evidence, cbor.encode(evidence))
+    records.write(job.records, written, [line for boot in boots for line in boot.lines])
+    shutil.rmtree(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server of one side, as probes see it."""
+
+    name: str
+    endpoint: Endpoint
+    expected: Expected
+    evidence: list[AttestedTalk]
+
+    @property
+    def start_ns(self) -> Mapping[str, int]:
+        """Start-up on the host's clock."""
+        return self.endpoint.start_ns
+
+    def talk(self) -> Talk:
+        """A new session; verified, and its evidence kept, where the side can be attested."""
+        if self.name not in ATTESTED:
+            return PlainTalk(self._channel(SERVICE_PORT))
+        talk = AttestedTalk(self._channel(SERVICE_PORT), self.expected, datetime.now(UTC))
+        if self.name == "enclave":
+            self.evidence.append(talk)
+        return talk
+
+    def echo(self) -> Channel:
+        """A channel to the server's echo port."""
+        return self._channel(ECHO_PORT)
+
+    def _channel(self, port: int) -> Channel:
+        return Channel(self.endpoint.connect(port), write_bytes=self.endpoint.write_bytes)
+
+
+def _measure(
+    platform: Platform, job: Job, number: int, identity: str, say: Callable[[str], None]
+) -> Boot:
+    chance = random.Random(f"{job.seed} {job.repetition} {number}")
+    tokenizer = inputs.tokenizer(platform.model / "tokenizer.json")
+    before, started = context.noise(), datetime.now(UTC)
+    talks: list[AttestedTalk] = []
+    with ExitStack() as stack:
+        sides = {}
+        for name in chance.sample(SIDES, len(SIDES)):
+            say(f"start of {name}")
+            endpoint = stack.enter_context(platform.serve(name))
+            sides[name] = Server(name, endpoint, platform.expected(), talks)
+        sides = {name: sides[name] for name in SIDES}
+        main = {name: side.talk() for name, side in sides.items()}
+        bed = Bed(
+            boot=number,
+            sides=sides,
+            main=main,
+            workload=job.workload,
+            text=lambda tokens: inputs.exactly(tokenizer, tokens, chance),
+            random=chance,
+            clock_ns=time.perf_counter_ns,
+            progress=say,
+        )
+        observations = [
+            observation
+            for probe in job.probes
+            for observation in importlib.import_module(f"bench.probes.{probe}").run(bed)
+        ]
+        lines = [records.encode(observation) for observation in observations]
+        digest = records.digest(identity, lines)
+        reports = {name: talk.report(digest) for name, talk in main.items()}
+        for talk in main.values():
+            talk.close()
+    after = context.noise()
+    facts = {
+        "boot": number,
+        "started": started.isoformat(timespec="seconds"),
+        "noise": {name: round(after[name] - before[name], 2) for name in ("busy_s", "steal_s")},
+        "load_1min": before["load_1min"],
+        "parity": {name: report["parity"] for name, report in reports.items()},
+        "isolation": {
+            name: report["isolation"] for name, report in reports.items() if name in ATTESTED
+        },
+    }
+    return Boot(lines, [talk.evidence.encode() for talk in talks], facts)
+
+
+def _keep(part: Path, identity: str, boot: Boot) -> None:
+    records.replace(part, cbor.encode({"identity": identity, **asdict(boot)}))
+
+
+def _kept(part: Path, identity: str) -> Boot | None:
+    """A boot measured under the same circumstances, or None."""
+    try:
+        fields = cbor.decode(part.read_bytes(), max_bytes=1 << 30)
+    except (FileNotFoundError, RemoteProtocolError):
+        return None
+    if type(fields) is not dict or fields.pop("identity", None) != identity:
+        return None
+    return Boot(**fields)
+
+
+def _say(job: Job, number: int, began: float, what: str) -> None:
+    """One line of progress: what, how far, how long yet."""
+    done = f"repetition {job.repetition}/{job.repetitions}, boot {number + 1}/{job.boots}"
+    left = ""
+    if number:
+        seconds = (time.monotonic() - began) / number * (job.boots - number)
+        left = f", at most {seconds / 60:.1f} min left in this repetition"
+    print(f"measure {job.model} on {job.instance}: {done}: {what}{left}", file=sys.stderr, flush=True)

@@ -1,0 +1,79 @@
+"""One way to run the enclave folder under attestation, per platform.
+
+Rule of the folder: only here may an emulator be reached, so nothing emulated can slip into a run on
+hardware.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bench.verify.evidence import Expected
+
+# plain: nothing confidential. null: a second plain process, for the A/A run. bare: the confidential
+# server outside isolation. enclave: the same inside.
+SIDES = ("plain", "null", "bare", "enclave")
+
+
+class PlatformError(Exception):
+    """The machine or cloud said no."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}\nhint: {hint}" if hint else message)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a server may use: CPUs (inference threads and affinity) and memory."""
+
+    vcpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A 256-bit key, plain and wrapped by the platform's key `arn` under `context`."""
+
+    plaintext: bytes = field(repr=False)
+    wrapped: bytes
+    arn: str
+    context: Mapping[str, str]
+
+
+class Endpoint(Protocol):
+    """A running server, seen from its host.
+
+    `start_ns` is on the host's monotonic clock: `launch` from process start to the first sign of
+    life, `whole` from process start to a model that answers.
+    """
+
+    start_ns: Mapping[str, int]
+    write_bytes: int | None
+
+    def connect(self, port: int) -> socket.socket:
+        """A stream to one of the server's ports."""
+        ...
+
+
+class Platform(Protocol):
+    """A leased machine that can run every side of a measurement."""
+
+    name: str
+    model: Path  # folder of the plaintext model: model.safetensors, tokenizer.json, source.json
+
+    def facts(self) -> Mapping[str, object]:
+        """What every record says about platform, image and model; the same for all boots."""
+        ...
+
+    def expected(self) -> Expected:
+        """What a client of this platform's confidential servers has to insist on."""
+        ...
+
+    def serve(self, side: str) -> AbstractContextManager[Endpoint]:
+        """A fresh server of this side, ready; gone when the context ends."""
+        ...

@@ -1,0 +1,131 @@
+"""Servers as processes of this machine: how they are started, when they are ready, how they end.
+
+Both kinds are reached through Unix sockets in a folder of their own, which goes with them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.emulators.process import Process, spawn
+from bench.platforms import PlatformError
+
+READY = b"ready\n"
+READY_SECONDS = 180.0
+CONNECT_SECONDS = 10.0
+BACKLOG = 256
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class HybridEndpoint:
+    """An enclave on Firecracker's hybrid vsock: one socket, and `CONNECT port` picks the port."""
+
+    start_ns: Mapping[str, int]
+    path: Path
+    write_bytes: int | None = None
+
+    def connect(self, port: int) -> socket.socket:
+        """A stream to one of the enclave's ports; PlatformError where it does not listen."""
+        stream = connect(self.path)
+        stream.settimeout(CONNECT_SECONDS)
+        stream.sendall(b"CONNECT %d\n" % port)
+        answer = b""
+        while not answer.endswith(b"\n"):
+            byte = stream.recv(1)
+            if not byte:
+                stream.close()
+                raise PlatformError(f"the enclave does not listen on port {port}")
+            answer += byte
+        stream.settimeout(None)
+        return stream
+
+
+@dataclass(frozen=True, slots=True)
+class PlainEndpoint:
+    """The plain server: a Unix socket to serve on, and an echo over TCP loopback."""
+
+    start_ns: Mapping[str, int]
+    sockets: Mapping[int, Path | tuple[str, int]]
+    write_bytes: int | None = None
+
+    def connect(self, port: int) -> socket.socket:
+        """A stream to one of the server's ports."""
+        place = self.sockets[port]
+        if isinstance(place, Path):
+            return connect(place)
+        stream = socket.create_connection(place)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return stream
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """A private folder with a path short enough for Unix sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="confbench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening Unix socket."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(BACKLOG)
+    return listener
+
+
+def connect(path: Path) -> socket.socket:
+    """A connected Unix socket."""
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    stream.connect(str(path))
+    return stream
+
+
+def start(argv: Sequence[str], *, pass_fds: Sequence[int], log: Path) -> tuple[Process, int]:
+    """Start a server; the process and when, in nanoseconds of the monotonic clock."""
+    began = now_ns()
+    return spawn(argv, pass_fds=pass_fds, cwd=REPOSITORY, log=log), began
+
+
+def now_ns() -> int:
+    """The clock that start-up is measured by."""
+    return time.monotonic_ns()
+
+
+def accept(process: Process, listener: socket.socket, what: str) -> socket.socket:
+    """The first connection; PlatformError with the end of the log if the server ends before."""
+    while not select.select([listener], [], [], 0.05)[0]:
+        if process.wait(0) is not None:
+            raise PlatformError(f"{what} ended at its start", hint=_log(process))
+    return listener.accept()[0]
+
+
+def wait_ready(process: Process, descriptor: int, what: str) -> int:
+    """When the server said that it is ready; PlatformError with the end of its log if not."""
+    deadline = time.monotonic() + READY_SECONDS
+    said = b""
+    while READY not in said:
+        left = deadline - time.monotonic()
+        readable, _, _ = select.select([descriptor], [], [], max(left, 0))
+        data = os.read(descriptor, 64) if readable else b""
+        if not data:
+            process.wait(1.0)
+            raise PlatformError(f"{what} did not become ready", hint=_log(process))
+        said += data
+    return now_ns()
+
+
+def _log(process: Process) -> str:
+    return process.tail().strip() or "its log is empty"

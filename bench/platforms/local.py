@@ -1,0 +1,282 @@
+"""The local platform: every party of a real run, emulated or real, on this machine alone.
+
+Real: the image, the enclave code, S3 (rclone), SigV4, the key policy, the client. Emulated, and
+called so in every record: the security module, the KMS, the hypervisor (a sandbox). It is a
+platform, not a mock: nothing is skipped, and a document of its root is worth nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+
+from bench.emulators import estate, keyring, kms, nsm, objects, pki, sandbox
+from bench.host.relay import Relay
+from bench.image import cpio, measurements
+from bench.image.eif import Kind
+from bench.platforms import DataKey, Endpoint, PlatformError, Shape, guest
+from bench.verify import Policy
+from bench.verify.evidence import Expected
+from enclave.wire.sealed import Manifest, verify_manifest
+from enclave.wire.settings import Settings
+
+NAME = "local"
+MODULE_ID = "i-0c0ffee0c0ffee0c0-enc0c0ffee0c0ffee0c"
+KMS_NAME = "kms.local"  # what requests are signed for; a relay decides where they go
+OBJECTS_NAME = "objects.local"
+SERVICE_PORT, ECHO_PORT, SETTINGS_PORT, KMS_PORT, OBJECTS_PORT = 5000, 5001, 7000, 8000, 8001
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a run needs, all made by earlier rules; `sealed` is a folder named like a bucket."""
+
+    image: Path
+    measurements: Path
+    source: Path
+    sealed: Path
+    state: Path
+    logs: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """This machine with everything around an enclave running; a Platform."""
+
+    files: Files
+    shape: Shape
+    level: sandbox.Level
+    public: estate.Public
+    built: measurements.Measurements
+    manifest: Manifest
+    manifest_digest: bytes
+    settings: Settings
+    root: Path
+    relays: Mapping[int, tuple[str, int]]
+    name: str = NAME
+
+    @property
+    def model(self) -> Path:
+        """The plaintext model's folder."""
+        return self.files.source
+
+    def facts(self) -> Mapping[str, object]:
+        """What records say of platform, image and model; the same for every boot."""
+        return {
+            "platform": NAME,
+            "emulated": True,
+            "pcrs": {str(index): value.hex() for index, value in sorted(self.built.pcrs.items())},
+            "enclave_digest": self.built.enclave_digest,
+            "manifest_digest": self.manifest_digest.hex(),
+            "model_source": self.manifest.source,
+            "model_version": self.manifest.version,
+            "weights_sha256": self.manifest.weights_sha256.hex(),
+            "weights_bytes": self.manifest.weights_bytes,
+            "settings_digest": self.settings.digest().hex(),
+            "security_mode": "evaluation",
+            "isolation_level": self.level.value,
+            "transport": "unix sockets in the manner of hybrid vsock",
+            "object_store": "rclone serve s3 over loopback",
+            "vcpus": self.shape.vcpus,
+            "enclave_memory_mib": self.shape.memory_mib,
+        }
+
+    def expected(self) -> Expected:
+        """An image by its measurements, under the emulator's root, which is named as such."""
+        policy = Policy(
+            root_sha256=bytes.fromhex(self.public.root_sha256),
+            root_der=bytes.fromhex(self.public.root),
+            pcrs=self.built.pcrs,
+            emulated=True,
+        )
+        return Expected(
+            policy=policy,
+            settings_digest=self.settings.digest(),
+            manifest_digest=self.manifest_digest,
+            model=self.manifest.model,
+            weights_sha256=self.manifest.weights_sha256,
+            security_mode="evaluation",
+        )
+
+    def serve(self, side: str) -> AbstractContextManager[Endpoint]:
+        """A fresh server of one side."""
+        if side in ("plain", "null"):
+            return self._plain(side)
+        return self._guest(side)
+
+    @contextmanager
+    def _plain(self, side: str) -> Iterator[Endpoint]:
+        with guest.run_folder() as folder, ExitStack() as stack:
+            service = stack.enter_context(guest.listen(folder / "service.sock"))
+            echo = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            ready, announce = os.pipe()
+            stack.callback(os.close, ready)
+            argv = [sys.executable, "-m", "bench.plain", "--model", str(self.files.source)]
+            argv += ["--threads", str(self.shape.vcpus), "--service", str(service.fileno())]
+            argv += ["--echo", str(echo.fileno()), "--ready", str(announce)]
+            process, began_ns = guest.start(
+                [*self._pinned(), *argv],
+                pass_fds=(service.fileno(), echo.fileno(), announce),
+                log=self.files.logs / f"{side}.log",
+            )
+            stack.enter_context(process)
+            os.close(announce)
+            ready_ns = guest.wait_ready(process, ready, side)
+            sockets = {SERVICE_PORT: folder / "service.sock", ECHO_PORT: echo.getsockname()}
+            yield guest.PlainEndpoint({"whole": ready_ns - began_ns}, sockets)
+
+    @contextmanager
+    def _guest(self, side: str) -> Iterator[Endpoint]:
+        with guest.run_folder() as folder, ExitStack() as stack:
+            vsock = folder / "vsock"
+            vsock.mkdir()
+            for port, target in self.relays.items():
+                stack.enter_context(Relay(vsock / f"v.sock_{port}", target))
+            asked = stack.enter_context(guest.listen(vsock / f"v.sock_{SETTINGS_PORT}"))
+            listener = stack.enter_context(guest.listen(vsock / "v.sock"))
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            threading.Thread(target=nsm.serve, args=(self._nsm(), ours), daemon=True).start()
+            descriptors = (listener.fileno(), theirs.fileno())
+            process, began_ns = guest.start(
+                self._command(side, descriptors, vsock),
+                pass_fds=descriptors,
+                log=self.files.logs / f"{side}.log",
+            )
+            stack.enter_context(process)
+            theirs.close()
+            parent = stack.enter_context(guest.accept(process, asked, side))
+            dialled_ns = guest.now_ns()
+            parent.sendall(self.settings.encode())
+            parent.shutdown(socket.SHUT_WR)
+            ready_ns = guest.wait_ready(process, parent.fileno(), side)
+            start_ns = {"launch": dialled_ns - began_ns, "whole": ready_ns - began_ns}
+            yield guest.HybridEndpoint(start_ns, vsock / "v.sock")
+
+    def _nsm(self) -> nsm.NsmEmulator:
+        root = pki.load_or_create(self.files.state / "private", _now())
+        return nsm.NsmEmulator(self.built.pcrs, root, _now, MODULE_ID, role_arn=keyring.INSTANCE)
+
+    def _command(self, side: str, descriptors: Sequence[int], vsock: Path) -> list[str]:
+        """The boot code of the unpacked image, in the sandbox or outside it."""
+        if side == "bare":
+            argv = [sys.executable, "-I", "-B", str(self.root / "init"), str(self.root)]
+            return [*self._pinned(), *argv, *map(str, descriptors), str(vsock)]
+        return sandbox.command(
+            self.level,
+            [sys.executable, "-I", "-B", f"{sandbox.ROOT}/init", sandbox.ROOT],
+        )
+
+    def _pinned(self) -> list[str]:
+        """The same CPUs for every side."""
+        return ["taskset", "--cpu-list", ",".join(map(str, _cpus(self.shape.vcpus)))]
+
+
+@contextmanager
+def lease(files: Files, shape: Shape, *, sessions: int, require: str | None) -> Iterator[Machine]:
+    """Everything around an enclave, running; gone when the context ends."""
+    public = estate.Public.read(files.state)
+    built = measurements.read(files.measurements)
+    image = measurements.check(files.image.read_bytes(), built, file=str(files.image))
+    owner = estate.owner(files.state).public_key()
+    manifest, digest = verify_manifest((files.sealed / "manifest.cose").read_bytes(), owner)
+    ring = keyring.load(files.state / "private" / "kms")
+    caller = ring.principal(keyring.INSTANCE)
+    files.logs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        root = stack.enter_context(guest.run_folder()) / "root"
+        root.mkdir()
+        for ramdisk in image.data(Kind.RAMDISK):
+            cpio.unpack(ramdisk, root)
+        (root / "cmdline").write_text(built.cmdline)
+        kms_url = stack.enter_context(kms.run(files.state / "private" / "kms"))
+        allow(kms_url, ring, public.key_arn, built.pcrs)
+        buckets = stack.enter_context(guest.run_folder())
+        (buckets / "models").symlink_to(files.sealed.resolve())
+        store = stack.enter_context(objects.serve(buckets, caller))
+        settings = Settings(
+            kms_endpoint=f"http://{KMS_NAME}",
+            objects_endpoint=f"http://{OBJECTS_NAME}",
+            region=keyring.REGION,
+            bucket="models",
+            prefix="",
+            threads=shape.vcpus,
+            sessions=sessions,
+            echo=True,
+            access_key_id=caller.access_key_id,
+            secret_access_key=caller.secret_access_key,
+            session_token="",
+        )
+        relays = {KMS_PORT: _address(kms_url), OBJECTS_PORT: _address(store.endpoint_url)}
+        yield Machine(
+            files,
+            shape,
+            sandbox.choose(require),
+            public,
+            built,
+            manifest,
+            digest,
+            settings,
+            root,
+            relays,
+        )
+
+
+def allow(url: str, ring: keyring.Keyring, key_arn: str, pcrs: Mapping[int, bytes]) -> None:
+    """As the owner: let the enclave with these measurements, and no other, decrypt."""
+    _owner_kms(url, ring).put_key_policy(KeyId=key_arn, Policy=estate.key_policy(pcrs))
+
+
+def data_key(state: Path, context: Mapping[str, str]) -> DataKey:
+    """As the owner: a fresh 256-bit data key, plain for sealing and wrapped for the manifest."""
+    public = estate.Public.read(state)
+    ring = keyring.load(state / "private" / "kms")
+    with kms.run(state / "private" / "kms") as url:
+        reply = _owner_kms(url, ring).generate_data_key(
+            KeyId=public.key_arn, KeySpec="AES_256", EncryptionContext=dict(context)
+        )
+    return DataKey(reply["Plaintext"], reply["CiphertextBlob"], reply["KeyId"], context)
+
+
+def _owner_kms(url: str, ring: keyring.Keyring) -> Any:
+    caller = ring.principal(keyring.OWNER)
+    return boto3.client(
+        "kms",
+        endpoint_url=url,
+        region_name=keyring.REGION,
+        aws_access_key_id=caller.access_key_id,
+        aws_secret_access_key=caller.secret_access_key,
+    )
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.hostname is None or parts.port is None:
+        raise PlatformError(f"{url!r} names no host and port")
+    return parts.hostname, parts.port
+
+
+def _cpus(count: int) -> list[int]:
+    """The first CPUs this process may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < count:
+        raise PlatformError(
+            f"{len(allowed)} CPUs may be used here, the instance's row wants {count}",
+            hint="choose an instance that this machine can hold, or free CPUs",
+        )
+    return allowed[:count]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

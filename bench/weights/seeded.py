@@ -1,0 +1,104 @@
+"""Weights of the exact shapes but without a meaning, drawn from a seed.
+
+They cost what trained weights cost, so they serve where a model may not be had; what they say is
+noise, so wherever they are printed they are labelled `seeded` and give no accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import string
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+from bench.weights import TOKENIZER, WEIGHTS, Row, SourceError, deposit, package
+
+SPREAD = 0.02  # BERT's initializer_range, here the standard deviation of a uniform distribution
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_SEED = (1 << 64) - 1
+
+
+def fetch(row: Row, folder: Path) -> None:
+    """Draw every tensor from the row's seed; the same bytes on every machine.
+
+    The tokenizer is that of the package in the row's locator, so that a text has as many tokens
+    as with trained weights; without a locator it is one of single characters.
+    """
+    seed, locator = _seed(row), row["locator"]
+    config = deposit.configuration(row)
+    own = locator in deposit.ABSENT
+    vocabulary = tokenizer() if own else package.tokenizer(row)
+    shapes = deposit.architecture(row).shapes(config)
+    deposit.write(
+        row,
+        folder,
+        config=config,
+        contents={WEIGHTS: weights(shapes, seed), TOKENIZER: [vocabulary]},
+        pins=deposit.pins(row, required=False),
+        provenance={
+            "generator": "numpy Philox, uniform",
+            "seed": str(seed),
+            "tokenizer": "single characters" if own else locator,
+        },
+    )
+
+
+def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Iterator[bytes]:
+    """A safetensors file of float32 tensors, in the order of `shapes`."""
+    table, offset = {}, 0
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        table[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin aligned
+    yield len(header).to_bytes(8, "little") + header
+    bits = np.random.Philox(key=seed)
+    for name, shape in shapes.items():
+        yield _tensor(name, math.prod(shape), bits).tobytes()
+
+
+def _tensor(name: str, count: int, bits: np.random.Philox) -> np.ndarray:
+    """As BERT begins: norms do nothing, biases are 0, the rest is small and centred.
+
+    Drawn from raw words, since numpy promises the stream of a bit generator but not that of its
+    distributions (NEP 19); every step is exact or one IEEE 754 rounding.
+    """
+    if name.endswith(".bias"):
+        return np.zeros(count, "<f4")
+    if name.endswith("LayerNorm.weight"):
+        return np.ones(count, "<f4")
+    words = bits.random_raw((count + 1) // 2).astype("<u8", copy=False).view("<u4")[:count]
+    centred = (words >> 8).astype("<f4") - np.float32(1 << 23)  # integers from -2**23
+    return centred * np.float32(SPREAD * math.sqrt(3) / (1 << 23))
+
+
+def tokenizer() -> bytes:
+    """A tokenizer.json whose pieces are single ASCII characters: any English text, many tokens."""
+    characters = [c for c in string.printable if not c.isspace() and not c.isupper()]
+    pieces = (*SPECIAL, *characters, *(f"##{c}" for c in characters))
+    model = models.WordPiece(
+        {piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"
+    )
+    made = tokenizers.Tokenizer(model)
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(name, SPECIAL.index(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    made.decoder = decoders.WordPiece()
+    made.add_special_tokens(list(SPECIAL))
+    return made.to_str(pretty=False).encode()
+
+
+def _seed(row: Row) -> int:
+    cell = row["seed"].strip()
+    if not (cell.isascii() and cell.isdecimal() and int(cell) <= MAX_SEED):
+        raise SourceError(row, "seed", found=repr(cell), expected="a number from 0 to 2**64 - 1")
+    return int(cell)

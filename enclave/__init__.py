@@ -1,0 +1,1 @@
+"""What is measured: this folder, whole, becomes the enclave image; nothing else does."""

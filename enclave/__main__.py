@@ -1,0 +1,40 @@
+"""The enclave application: choose the Tee from the measured command line, boot, serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from enclave.boot import boot
+from enclave.serve import Service
+from enclave.stages import Stages
+from enclave.tee import Tee
+
+READY = b"ready\n"
+
+
+def main(cmdline: str, arguments: Sequence[str]) -> None:
+    """`cmdline` is measured; `arguments` name inherited descriptors and are not."""
+    measured = parse(cmdline)
+    owner = Ed25519PublicKey.from_public_bytes(bytes.fromhex(measured["owner"]))
+    tee = choose(measured["platform"], arguments)
+    booted = boot(tee, owner, Stages())
+    booted.parent.sendall(READY)
+    Service(tee, booted).run()
+
+
+def parse(cmdline: str) -> Mapping[str, str]:
+    """`key=value` words; words without `=` belong to the kernel."""
+    return dict(word.split("=", 1) for word in cmdline.split() if "=" in word)
+
+
+def choose(platform: str, arguments: Sequence[str]) -> Tee:
+    """The one Tee of this platform; nothing but the measured word decides."""
+    if platform == "local":
+        from enclave.tee.local import LocalTee
+
+        listener, nsm, folder = arguments
+        return LocalTee(int(listener), int(nsm), Path(folder))
+    raise SystemExit(f"error: platform {platform!r} in the kernel command line is not known")

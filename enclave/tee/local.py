@@ -1,0 +1,69 @@
+"""The local platform, from inside: an emulated NSM on an inherited socket, parent on Unix sockets.
+
+The same code as on hardware speaks to it: NSM requests in CBOR, KMS and S3 through boto3.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from enclave.tee import aws
+from enclave.tee import ECHO_PORT, KMS_PORT, OBJECTS_PORT, SERVICE_PORT, ObjectStream
+from enclave.tee.channels import HybridVsock
+from enclave.tee.nsm import Nsm
+from enclave.wire.sealed import Manifest
+from enclave.wire.settings import Settings
+
+MAX_NSM_RESPONSE_BYTES = 0x3000
+
+
+class LocalTee:
+    """Tee of an emulated enclave; its documents chain to the emulator's root."""
+
+    platform = "local"
+
+    def __init__(self, listener: int, nsm: int, folder: Path) -> None:
+        self._channels = HybridVsock(
+            socket.socket(fileno=listener), folder, (SERVICE_PORT, ECHO_PORT)
+        )
+        self._nsm_stream = socket.socket(fileno=nsm)
+        self._nsm_lock = threading.Lock()
+        self._nsm = Nsm(self._transact)
+        self.write_bytes = self._channels.write_bytes
+        self.dial = self._channels.dial
+        self.accept = self._channels.accept
+        self.attest = self._nsm.attest
+
+    def measurements(self) -> dict[int, bytes]:
+        """PCR0, 1 and 2 as the security module has them."""
+        return {index: self._nsm.describe_pcr(index).data for index in (0, 1, 2)}
+
+    def release_key(
+        self, settings: Settings, manifest: Manifest, private_key: RSAPrivateKey, document: bytes
+    ) -> bytes:
+        """KMS Decrypt with Recipient, over the parent's relay."""
+        return aws.release_key(self.dial, settings, manifest, private_key, document)
+
+    def fetch(self, settings: Settings, name: str) -> ObjectStream:
+        """S3 GetObject, over the parent's relay."""
+        return aws.fetch(self.dial, settings, name)
+
+    def _transact(self, request: bytes) -> bytes:
+        with self._nsm_lock:
+            self._nsm_stream.sendall(struct.pack(">I", len(request)) + request)
+            (length,) = struct.unpack(">I", self._read(4))
+            if length > MAX_NSM_RESPONSE_BYTES:
+                raise OSError(f"nsm response of {length} bytes, limit {MAX_NSM_RESPONSE_BYTES}")
+            return self._read(length)
+
+    def _read(self, count: int) -> bytes:
+        data = self._nsm_stream.recv(count, socket.MSG_WAITALL)
+        if len(data) != count:
+            raise OSError("the security module hung up")
+        return data

@@ -1,0 +1,84 @@
+# The plan: what is measured, read from the tables and checked before anything runs.
+import os
+from pathlib import Path
+
+from bench import catalogue, plan, settings
+from bench.sources import closure, files, folder
+
+CONFIG = Path("config/config.yaml")
+INSTANCE_TABLE = Path("config/instances.tsv")
+MODEL_TABLE = Path("config/models.tsv")
+METRIC_TABLE = Path("config/metrics.tsv")
+
+given = [Path(os.path.relpath(name)) for name in workflow.configfiles]
+settings.check(
+    config,
+    Path("config/config.schema.yaml"),
+    [CONFIG, *(name for name in given if name != CONFIG)],
+)
+
+METRICS = catalogue.read(METRIC_TABLE)
+INSTANCES = plan.chosen_instances(
+    config, plan.instances(INSTANCE_TABLE), INSTANCE_TABLE
+)
+MODELS = plan.chosen_models(config, plan.models(MODEL_TABLE), MODEL_TABLE)
+CELLS = plan.matrix(
+    INSTANCES, MODELS, repetitions=config["repetitions"], tiers=catalogue.tiers(METRICS)
+)
+PLATFORM = config["platform"]
+PLATFORM_MODULE = f"bench.platforms.{PLATFORM.replace('-', '_')}"
+
+if config["records"] == "measured":
+    plan.require_platform(PLATFORM_MODULE, CONFIG)
+    plan.require_fit(INSTANCES, plan.this_machine(), INSTANCE_TABLE)
+
+
+wildcard_constraints:
+    platform="|".join(plan.PLATFORMS),
+    instance="|".join(row.instance for row in INSTANCES),
+    model="|".join(row.model for row in MODELS),
+    rep=r"\d+",
+    tier=r"\d",
+
+
+def every_record(ending):
+    """Files of that ending of every measuring job in the plan."""
+    return [f"{plan.folder_of(cell)}/tier{cell.tier}.{ending}" for cell in CELLS]
+
+
+def every_manifest():
+    """Signed manifests of the sealed models that were measured."""
+    return [f"results/models/{row.model}/{PLATFORM}/manifest.cose" for row in MODELS]
+
+
+def model_row(wildcards):
+    """What decides a model's bytes."""
+    return next(row.identity() for row in MODELS if row.model == wildcards.model)
+
+
+def job_row(wildcards):
+    """What decides a measuring job, apart from what one boot measures."""
+    return {
+        "tier": int(wildcards.tier),
+        "instance": wildcards.instance,
+        "model": wildcards.model,
+        "repetition": int(wildcards.rep),
+        "boots": config["boots"],
+        "seed": config["seed"],
+    }
+
+
+def enclave_shape(wildcards):
+    """What an enclave gets on this instance; the other sides get the same CPUs."""
+    return next(row.shape() for row in INSTANCES if row.instance == wildcards.instance)
+
+
+def tier_metrics(wildcards):
+    """What measuring a tier takes from the catalogue."""
+    return catalogue.measured(METRICS, int(wildcards.tier))
+
+
+def tier_code(wildcards):
+    """All code outside the enclave that a tier's observations depend on."""
+    probes = catalogue.probes(METRICS, int(wildcards.tier))
+    return closure("scripts/measure_tier.py", PLATFORM_MODULE, *probes)

@@ -1,0 +1,51 @@
+# The process that drives a run: one to a folder, gone with the make that started it, and no job
+# outlives it, even where it is killed without a word.
+import fcntl
+import os
+import shutil
+import signal
+from ctypes import CDLL
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+PR_SET_PDEATHSIG = 1
+
+
+def hold_lock(path=Path(".snakemake/confbench.lock")):
+    """Refuse a second run beside this one. The kernel lets go of the lock however a run ends, so
+    none is ever left behind (Snakemake's own is switched off in profiles/default)."""
+    path.parent.mkdir(exist_ok=True)
+    held = path.open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.seek(0)
+        raise WorkflowError(
+            f"another run is alive in this folder (process {held.read().strip() or 'unknown'})\n"
+            "hint: wait for it or stop it; both would write the same files"
+        ) from None
+    held.truncate(0)
+    print(os.getpid(), file=held, flush=True)
+    return held
+
+
+def die_with_parent():
+    """Have the kernel end this process when `make` dies, however it dies."""
+    parent = os.getppid()
+    CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if workflow.is_main_process:
+    os.environ.update(CONFBENCH_CONTROLLER=str(os.getpid()))
+    if "MAKELEVEL" in os.environ:
+        die_with_parent()
+    # A job never outlives the run that started it.
+    if shutil.which("setpriv"):
+        shell.prefix("set -euo pipefail; exec setpriv --pdeathsig KILL -- ")
+
+
+onstart:
+    LOCK = hold_lock()

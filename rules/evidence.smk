@@ -1,0 +1,38 @@
+# From every record to the image it was made on: signatures, digests, attestation. Offline.
+rule check_evidence:
+    input:
+        code=closure("scripts/check_evidence.py"),
+        records=every_record("jsonl"),
+        evidence=every_record("evidence.cbor"),
+        measurements=f"results/images/{PLATFORM}/measurements.json",
+        manifests=every_manifest(),
+        authority="results/emulators/public.json",
+    output:
+        "results/summary/evidence.csv",
+    log:
+        "results/logs/check_evidence.log",
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "check the evidence behind the records"
+    script:
+        "../scripts/check_evidence.py"
+
+
+# The same on demand, of the files as they lie here: without inputs nothing is made again first, and
+# without an output it always runs.
+rule verify:
+    log:
+        "results/logs/verify.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        records=every_record("jsonl"),
+        evidence=every_record("evidence.cbor"),
+        measurements=f"results/images/{PLATFORM}/measurements.json",
+        manifests=every_manifest(),
+        authority="results/emulators/public.json",
+    message:
+        "verify the records as they lie here"
+    script:
+        "../scripts/verify.py"

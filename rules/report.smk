@@ -1,0 +1,28 @@
+# One page that holds everything and needs nothing. It prints the summary and computes nothing.
+rule render_report:
+    input:
+        code=closure("scripts/render_report.py"),
+        report=files("report"),
+        literature="config/literature.tsv",
+        summary=collect(
+            "results/summary/{table}.csv",
+            table=[
+                "metrics",
+                "overhead",
+                "stages",
+                "distribution",
+                "context",
+                "parity",
+            ],
+        ),
+        evidence="results/summary/evidence.csv",
+    output:
+        "results/report/index.html",
+    log:
+        "results/logs/render_report.log",
+    conda:
+        "../envs/report.yaml"
+    message:
+        "render the report"
+    script:
+        "../scripts/render_report.py"

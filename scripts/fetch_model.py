@@ -1,0 +1,10 @@
+"""A model's files, from wherever its row says."""
+
+import sys
+from pathlib import Path
+
+from bench.weights import origin
+
+sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
+
+origin.fetch(snakemake.params.row, Path(snakemake.output.source).parent)

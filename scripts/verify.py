@@ -1,0 +1,14 @@
+"""The same walk as check_evidence, of the files as they lie here; says what held."""
+
+from pathlib import Path
+
+from bench.analysis import evidence
+
+evidence.check_all(
+    records=[Path(path) for path in snakemake.params.records],
+    evidence=[Path(path) for path in snakemake.params.evidence],
+    measurements=Path(snakemake.params.measurements),
+    manifests=[Path(path) for path in snakemake.params.manifests],
+    authority=Path(snakemake.params.authority),
+    out=None,
+)

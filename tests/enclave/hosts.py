@@ -1,0 +1,82 @@
+"""A host that answers an enclave's calls as it likes, and notes what it was asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from typing import Any
+
+from bench.emulators.cms import wrap
+from bench.emulators.keyring import REGION
+from enclave.tee.aws import Credentials, decrypt_with_recipient
+from tests.emulators.parties import PRIVATE_KEY
+
+ARN = "arn:aws:kms:local-1:000000000000:key/0b0bb1e0-0000-4000-8000-000000000000"
+DATA_KEY = bytes(range(32))
+HELD = Credentials("AKIA0000000000000000", "secret")
+URL = "http://kms.emulated"
+
+
+class Host:
+    """Answers every dialled channel with the same bytes; counts the channels."""
+
+    def __init__(self, answer: bytes, tls: ssl.SSLContext | None = None) -> None:
+        self._answer = answer
+        self._tls = tls
+        self.ports: list[int] = []
+        self.writes: list[int] = []
+
+    def dial(self, port: int) -> socket.socket:
+        self.ports.append(port)
+        near, far = socket.socketpair()
+        threading.Thread(target=self._serve, args=(far,), daemon=True).start()
+        return Recorder(near, self.writes)
+
+    def _serve(self, stream: socket.socket) -> None:
+        try:
+            if self._tls is not None:
+                stream = self._tls.wrap_socket(stream, server_side=True)
+            with stream, stream.makefile("rb") as lines:
+                length = 0
+                while (line := lines.readline().lower()) not in (b"\r\n", b""):
+                    if line.startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                lines.read(length)
+                stream.sendall(self._answer)
+        except OSError:  # the enclave hung up, as some tests want it to
+            stream.close()
+
+
+class Recorder(socket.socket):
+    """A socket that notes how much is written at a time."""
+
+    def __init__(self, stream: socket.socket, writes: list[int]) -> None:
+        super().__init__(stream.family, stream.type, stream.proto, fileno=stream.detach())
+        self.writes = writes
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.writes.append(len(data))
+        super().sendall(data, flags)
+
+
+def http(status: str, body: bytes, *headers: str) -> bytes:
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def json_reply(**members: object) -> bytes:
+    return http("200 OK", json.dumps(members).encode())
+
+
+def envelope(secret: bytes = DATA_KEY) -> str:
+    blob = wrap(secret, PRIVATE_KEY.public_key(), content_key=bytes(32), iv=bytes(16))
+    return b64encode(blob).decode()
+
+
+def release(host: Host, *, url: str = URL, tls: ssl.SSLContext | None = None) -> bytes:
+    return decrypt_with_recipient(
+        host.dial, url, REGION, HELD, b"blob", {}, ARN, b"document" * 3000, PRIVATE_KEY, tls=tls
+    )

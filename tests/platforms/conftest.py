@@ -1,0 +1,132 @@
+"""A whole local platform around a tiny model with seeded weights, made once for these tests."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bench import measure
+from bench.emulators import estate
+from bench.image import build
+from bench.platforms import Shape, local
+from bench.probes import Workload
+from bench.weights import seal, seeded
+
+REPOSITORY = Path(__file__).parents[2]
+SHAPE = Shape(vcpus=1, memory_mib=2048)
+DIMENSIONS = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+}
+ROW = {
+    "model": "tiny",
+    "version": "1",
+    "architecture": "bert",
+    "source": "seeded",
+    "locator": "-",
+    "sha256": "-",
+    "seed": "7",
+    "config": " ".join(f"{name}={value}" for name, value in DIMENSIONS.items()),
+    "title": "Tiny",
+    "license": "Apache-2.0",
+}
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> local.Files:
+    """Every file of a run, made by the library calls that the workflow's scripts make."""
+    folder = tmp_path_factory.mktemp("local")
+    state = folder / "emulators"
+    public = estate.provision(state, datetime.now(UTC))
+    seeded.fetch(ROW, folder / "source")
+    key = local.data_key(state, seal.context("tiny", "1"))
+    seal.seal(
+        folder / "source",
+        folder / "sealed",
+        data_key=key.plaintext,
+        wrapped_key=key.wrapped,
+        key_arn=key.arn,
+        owner=estate.owner(state),
+        nonce_prefix=secrets.token_bytes(7),
+    )
+    build.build_image(
+        REPOSITORY / "enclave",
+        cmdline=f"platform=local owner={public.owner}",
+        kernel=b"no kernel boots in this test\n",
+        default_memory_mib=SHAPE.memory_mib,
+        default_cpus=SHAPE.vcpus,
+        image=folder / "image.eif",
+        measurements=folder / "measurements.json",
+    )
+    return local.Files(
+        image=folder / "image.eif",
+        measurements=folder / "measurements.json",
+        source=folder / "source",
+        sealed=folder / "sealed",
+        state=state,
+        logs=folder / "logs",
+    )
+
+
+@pytest.fixture(scope="session")
+def machine(files: local.Files) -> Iterator[local.Machine]:
+    """The platform, leased."""
+    with local.lease(files, SHAPE, sessions=2, require=None) as leased:
+        yield leased
+
+
+@pytest.fixture
+def copied(files: local.Files, tmp_path: Path) -> local.Files:
+    """The same files, free to be tampered with."""
+    shutil.copytree(files.sealed, tmp_path / "sealed")
+    for name in ("image.eif", "measurements.json"):
+        shutil.copy(files.image.parent / name, tmp_path / name)
+    return replace(
+        files,
+        image=tmp_path / "image.eif",
+        measurements=tmp_path / "measurements.json",
+        sealed=tmp_path / "sealed",
+        logs=tmp_path / "logs",
+    )
+
+
+WORKLOAD = Workload(
+    tokens=(8, 16),
+    blocks=2,
+    warmup=1,
+    sessions=(1, 2),
+    load_requests=4,
+    payload_bytes=(64,),
+    round_trips=2,
+)
+
+
+@pytest.fixture(scope="session")
+def job(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> measure.Job:
+    """A whole tier 1, measured for real in two boots, as small as it can be."""
+    folder = tmp_path_factory.mktemp("records")
+    job = measure.Job(
+        tier=1,
+        instance="test",
+        model="tiny",
+        repetition=1,
+        repetitions=1,
+        boots=2,
+        seed=1,
+        probes=["boot", "request", "transport", "load", "memory"],
+        workload=WORKLOAD,
+        records=folder / "tier1.jsonl",
+        evidence=folder / "tier1.evidence.cbor",
+    )
+    measure.tier(machine, job)
+    return job

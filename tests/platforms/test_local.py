@@ -1,0 +1,142 @@
+"""The local platform, whole: what runs, and what each party refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bench.client.talks import AttestedTalk
+from bench.image import ImageError
+from bench.platforms import Endpoint, PlatformError, local
+from bench.verify.evidence import Expected
+from enclave.wire.errors import RemoteProtocolError, VerificationError
+from enclave.wire.frames import Channel
+from tests.platforms.conftest import SHAPE
+
+
+def talk(
+    machine: local.Machine, endpoint: Endpoint, expected: Expected | None = None
+) -> AttestedTalk:
+    channel = Channel(endpoint.connect(local.SERVICE_PORT))
+    return AttestedTalk(channel, expected or machine.expected(), datetime.now(UTC))
+
+
+@pytest.fixture(scope="module")
+def enclave(machine: local.Machine):  # type: ignore[no-untyped-def]
+    with machine.serve("enclave") as endpoint:
+        yield endpoint
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_verified_session_answers_with_receipts(
+    machine: local.Machine, enclave: Endpoint
+) -> None:
+    session = talk(machine, enclave)
+    session.request("one")
+    session.request("two")
+    report = session.report()
+    session.close()
+    assert len(session.evidence.receipts) == 2
+    assert [row[0] for row in report["boot_ns"]][-1] == "first_inference"  # type: ignore[index,union-attr]
+
+
+def test_the_enclave_says_from_inside_how_isolated_it_is(
+    machine: local.Machine, enclave: Endpoint
+) -> None:
+    session = talk(machine, enclave)
+    isolation = session.report()["isolation"]
+    session.close()
+    assert isolation["achieved"] == machine.level.value  # type: ignore[index,call-overload]
+
+
+def test_one_session_too_many_is_refused_and_a_freed_one_is_not(
+    machine: local.Machine, enclave: Endpoint
+) -> None:
+    sessions = [talk(machine, enclave) for _ in range(2)]
+    with pytest.raises(RemoteProtocolError, match="alert"):
+        talk(machine, enclave)
+    sessions.pop().close()
+    for _ in range(100):
+        try:
+            sessions.append(talk(machine, enclave))
+            break
+        except RemoteProtocolError:
+            continue
+    assert len(sessions) == 2
+    for session in sessions:
+        session.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "step"),
+    [("settings_digest", "settings digest"), ("manifest_digest", "manifest digest")],
+)
+def test_another_host_choice_or_model_is_refused(
+    machine: local.Machine, enclave: Endpoint, field: str, step: str
+) -> None:
+    expected = replace(machine.expected(), **{field: bytes(32)})
+    with pytest.raises(VerificationError, match=step):
+        talk(machine, enclave, expected)
+
+
+def test_another_image_is_refused(machine: local.Machine, enclave: Endpoint) -> None:
+    expected = machine.expected()
+    pcrs = dict(expected.policy.pcrs) | {2: b"\x01" * 48}
+    with pytest.raises(VerificationError, match="pcr"):
+        talk(machine, enclave, replace(expected, policy=replace(expected.policy, pcrs=pcrs)))
+
+
+def test_the_emulated_root_has_to_be_named(machine: local.Machine) -> None:
+    with pytest.raises(VerificationError, match="emulated"):
+        replace(machine.expected().policy, emulated=False)
+
+
+def test_evidence_is_refused_a_day_later(machine: local.Machine, enclave: Endpoint) -> None:
+    channel = Channel(enclave.connect(local.SERVICE_PORT))
+    with pytest.raises(VerificationError):
+        AttestedTalk(channel, machine.expected(), datetime.now(UTC) + timedelta(days=1))
+
+
+@pytest.mark.parametrize("name", ["weights.sealed", "tokenizer.json", "manifest.cose"])
+def test_a_flipped_byte_of_a_sealed_model_is_named(copied: local.Files, name: str) -> None:
+    flip(copied.sealed / name, 100)
+    expected = {
+        "weights.sealed": "sealed chunk",
+        "tokenizer.json": "tokenizer digest",
+        "manifest.cose": "manifest signature",
+    }
+    with (
+        pytest.raises((PlatformError, VerificationError), match=expected[name]),
+        local.lease(copied, SHAPE, sessions=1, require=None) as machine,
+        machine.serve("enclave"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["image.eif", "measurements.json"])
+def test_a_flipped_byte_of_the_image_is_named(copied: local.Files, name: str) -> None:
+    flip(copied.image.parent / name, 2000 if name == "image.eif" else 300)
+    with (
+        pytest.raises(ImageError, match=name),
+        local.lease(copied, SHAPE, sessions=1, require=None),
+    ):
+        pass
+
+
+def test_no_key_for_an_image_that_the_policy_does_not_name(
+    machine: local.Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = replace(machine.built, pcrs=dict(machine.built.pcrs) | {0: b"\x02" * 48})
+    with (
+        pytest.raises(PlatformError, match="AccessDeniedException"),
+        replace(machine, built=built).serve("enclave"),
+    ):
+        pass

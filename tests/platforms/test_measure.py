@@ -1,0 +1,174 @@
+"""A measured tier, small and real: its records, its evidence, and every way to tamper with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import measure, records
+from bench.analysis import evidence
+from bench.emulators.estate import Public
+from bench.platforms import SIDES, local
+from bench.probes import boot, load, memory, request, transport
+from enclave.wire.errors import VerificationError
+
+
+def check(files: local.Files, folder: Path) -> list[evidence.Checked]:
+    return evidence.check_all(
+        records=[folder / "tier1.jsonl"],
+        evidence=[folder / "tier1.evidence.cbor"],
+        measurements=files.measurements,
+        manifests=[files.sealed / "manifest.cose"],
+        authority=files.state / "public.json",
+        out=folder / "evidence.csv",
+    )
+
+
+def test_every_probe_says_what_it_declares(job: measure.Job) -> None:
+    found = {observation.metric for observation in records.read(job.records).observations}
+    declared = {
+        name for probe in (boot, load, memory, request, transport) for name in probe.METRICS
+    }
+    assert found == declared
+
+
+def test_sides_take_turns_in_mirrored_blocks(job: measure.Job) -> None:
+    found = [
+        observation
+        for observation in records.read(job.records).observations
+        if observation.metric == "request_latency" and observation.boot == 0
+    ]
+    turns = [found[start : start + 8] for start in range(0, len(found), 8)]
+    assert len(turns) == 3 * 2  # blocks with the warm-up, and lengths
+    for turn in turns:
+        order = [observation.side for observation in turn]
+        assert order[4:] == order[3::-1] and sorted(order[:4]) == sorted(SIDES)
+        assert len({(observation.block, observation.at) for observation in turn}) == 1
+    assert [turn[0].warmup for turn in turns] == [True, True, False, False, False, False]
+
+
+def test_the_whole_chain_holds(job: measure.Job, files: local.Files) -> None:
+    (row,) = check(files, job.records.parent)
+    requests = 1 + (1 + 2) * 2 * 2  # the first, then blocks with the warm-up, lengths, both ways
+    load = 2 * (4 + 4)  # two runs of one session and of two
+    assert (row.boots, row.sessions) == (2, 2 * (1 + 2 * (1 + 2)))
+    assert row.receipts == 2 * (requests + load)
+    assert "verified" in (job.records.parent / "evidence.csv").read_text()
+
+
+def test_a_boot_that_was_measured_survives_a_kill(
+    job: measure.Job, machine: local.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "rep1"
+    again = replace(job, records=folder / "tier1.jsonl", evidence=folder / "tier1.evidence.cbor")
+    line = records.encode(records.Observation("peak_rss", "plain", 0, 0, 0, 1.5))
+    measured: list[int] = []
+    killed = True
+
+    def once(_: object, job: measure.Job, number: int, *__: object) -> measure.Boot:
+        if killed and number == 1:
+            raise KeyboardInterrupt
+        measured.append(number)
+        return measure.Boot([line.replace('"boot":0', f'"boot":{number}')], [], {"boot": number})
+
+    monkeypatch.setattr(measure, "_measure", once)
+    with pytest.raises(KeyboardInterrupt):
+        measure.tier(machine, again)
+    assert not again.records.exists()
+    killed = False
+    measure.tier(machine, again)
+    assert measured == [0, 1]
+    assert [found.boot for found in records.read(again.records).observations] == [0, 1]
+    assert sorted(path.name for path in folder.iterdir()) == ["tier1.evidence.cbor", "tier1.jsonl"]
+
+
+def test_a_boot_under_other_circumstances_is_not_used(
+    job: measure.Job, machine: local.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def failing(_: object, job: measure.Job, number: int, *__: object) -> measure.Boot:
+        if number == 1:
+            raise KeyboardInterrupt
+        measured.append(job.seed)
+        return measure.Boot([], [], {})
+
+    monkeypatch.setattr(measure, "_measure", failing)
+    for seed in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            measure.tier(machine, replace(job, seed=seed, records=tmp_path / "r" / "tier1.jsonl"))
+    assert measured == [1, 2]
+
+
+def edited(line: int, edit: Callable[[dict[str, object]], None]) -> Callable[[list[str]], None]:
+    def apply(lines: list[str]) -> None:
+        fields = json.loads(lines[line])
+        edit(fields)
+        lines[line] = json.dumps(fields, separators=(",", ":"))
+
+    return apply
+
+
+def first_of(lines: list[str], metric: str) -> int:
+    return next(number for number, line in enumerate(lines) if f'"metric":"{metric}"' in line)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "step"),
+    [
+        (edited(1, lambda fields: fields.update(value=1.0)), "record lines"),
+        (edited(0, lambda fields: fields["context"].update(model="other")), "plan identity"),  # type: ignore[attr-defined]
+        (lambda lines: lines.pop(), "record lines"),
+        (lambda lines: lines.append(lines[-1]), "record lines"),
+        (lambda lines: lines.insert(1, lines.pop(2)), "record lines"),
+    ],
+    ids=["value", "context", "dropped", "added", "moved"],
+)
+def test_an_edited_record_is_refused_by_name(
+    job: measure.Job,
+    files: local.Files,
+    tmp_path: Path,
+    spoil: Callable[[list[str]], None],
+    step: str,
+) -> None:
+    for path in (job.records, job.evidence):
+        shutil.copy(path, tmp_path / path.name)
+    lines = job.records.read_text().splitlines()
+    spoil(lines)
+    (tmp_path / "tier1.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(VerificationError, match=step):
+        check(files, tmp_path)
+    assert not (tmp_path / "evidence.csv").exists()
+
+
+def test_any_flipped_byte_of_the_evidence_is_refused(
+    job: measure.Job, files: local.Files, tmp_path: Path
+) -> None:
+    shutil.copy(job.records, tmp_path / job.records.name)
+    data = job.evidence.read_bytes()
+    for at in range(0, len(data), max(1, len(data) // 60)):
+        spoiled = bytearray(data)
+        spoiled[at] ^= 4
+        (tmp_path / job.evidence.name).write_bytes(spoiled)
+        with pytest.raises(VerificationError):
+            check(files, tmp_path)
+
+
+def test_another_root_is_refused(job: measure.Job, files: local.Files, tmp_path: Path) -> None:
+    parties = json.loads((files.state / "public.json").read_text())
+    parties["owner"] = bytes(32).hex()
+    (tmp_path / "public.json").write_text(json.dumps(parties))
+    assert Public.read(tmp_path).owner == bytes(32).hex()
+    with pytest.raises(VerificationError):
+        evidence.check_all(
+            records=[job.records],
+            evidence=[job.evidence],
+            measurements=files.measurements,
+            manifests=[files.sealed / "manifest.cose"],
+            authority=tmp_path / "public.json",
+        )

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enclave.wire import batch, cbor, cose, sealed
+from enclave.wire.errors import LocalProtocolError, RemoteProtocolError, VerificationError
+from enclave.wire.sealed import Manifest
+from tests.wire.sealing import MANIFEST, OWNER, SIGNED
+
+
+def test_manifest_round_trip() -> None:
+    manifest, digest = sealed.verify_manifest(SIGNED, OWNER.public_key())
+    assert manifest == MANIFEST
+    assert digest == sha256(MANIFEST.encode()).digest()
+    assert Manifest.decode(MANIFEST.encode()) == MANIFEST
+
+
+def test_a_manifest_may_commit_to_no_key() -> None:
+    without = replace(MANIFEST, key_commitment=None)
+    assert b"key_commitment" not in without.encode()
+    assert Manifest.decode(without.encode()) == without
+
+
+def manifest_step(data: bytes) -> str:
+    with pytest.raises(VerificationError) as caught:
+        sealed.verify_manifest(data, OWNER.public_key())
+    return caught.value.step
+
+
+def signed(values: object) -> bytes:
+    protected = cose.parse(SIGNED, tagged=True).protected
+    return cose.sign_ed25519(cbor.encode(values), OWNER, protected=protected)
+
+
+def values(**changes: object) -> dict[str, object]:
+    found = {field.name: getattr(MANIFEST, field.name) for field in fields(MANIFEST)} | changes
+    return {name: value for name, value in found.items() if value is not ...}
+
+
+REFUSED_MANIFESTS: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "manifest envelope"),
+    "no tag": (SIGNED[1:], "manifest envelope"),
+    "cut": (SIGNED[:-1], "manifest envelope"),
+    "trailing byte": (SIGNED + b"\x00", "manifest envelope"),
+    "a signed statement": (
+        batch.issue(batch.Statement(b"s", 0, bytes(32), 0, bytes(32), b""), OWNER),
+        "manifest header",
+    ),
+    "flipped bit in a field": (SIGNED.replace(b"minilm", b"minimm"), "manifest signature"),
+    "flipped bit in the signature": (
+        SIGNED[:-1] + bytes([SIGNED[-1] ^ 1]),
+        "manifest signature",
+    ),
+    "another owner": (
+        sealed.sign_manifest(MANIFEST, Ed25519PrivateKey.from_private_bytes(bytes(32))),
+        "manifest signature",
+    ),
+    "not a map": (signed([1]), "manifest fields"),
+    "a field more": (signed(values(extra=1)), "manifest fields"),
+    "a field less": (signed(values(model=...)), "manifest fields"),
+    "a name of another type": (signed(values() | {1: 1}), "manifest fields"),
+    "no weights": (signed(values(weights_bytes=0)), "manifest fields"),
+    "weights of a bool": (signed(values(weights_bytes=True)), "manifest fields"),
+    "chunks of nothing": (signed(values(chunk_bytes=0)), "manifest fields"),
+    "chunks beyond memory": (signed(values(chunk_bytes=1 << 40)), "manifest fields"),
+    "more chunks than nonces": (
+        signed(values(chunk_bytes=1, weights_bytes=(1 << 32) + 1)),
+        "manifest fields",
+    ),
+    "tokenizer beyond memory": (signed(values(tokenizer_bytes=1 << 40)), "manifest fields"),
+    "short digest": (signed(values(weights_sha256=bytes(31))), "manifest fields"),
+    "short nonce prefix": (signed(values(nonce_prefix=bytes(6))), "manifest fields"),
+    "no wrapped key": (signed(values(wrapped_key=b"")), "manifest fields"),
+    "null commitment": (signed(values(key_commitment=None)), "manifest fields"),
+    "config of a bool": (signed(values(config={"a": True})), "manifest fields"),
+    "config of a list": (signed(values(config={"a": [1]})), "manifest fields"),
+    "config by number": (signed(values(config={1: 1})), "manifest fields"),
+    "context of a number": (signed(values(encryption_context={"a": 1})), "manifest fields"),
+}
+
+
+@pytest.mark.parametrize(("data", "step"), REFUSED_MANIFESTS.values(), ids=REFUSED_MANIFESTS)
+def test_manifest_refused_by_name(data: bytes, step: str) -> None:
+    assert manifest_step(data) == step
+
+
+@given(st.integers(0, len(SIGNED) * 8 - 1))
+def test_no_flipped_bit_of_a_manifest_goes_unseen(bit: int) -> None:
+    changed = bytearray(SIGNED)
+    changed[bit // 8] ^= 1 << bit % 8
+    manifest_step(bytes(changed))
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_noise_is_no_manifest(data: bytes) -> None:
+    manifest_step(data)
+    with pytest.raises(RemoteProtocolError):
+        Manifest.decode(data)
+
+
+@given(st.integers(0, len(MANIFEST.encode()) * 8 - 1))
+def test_signed_nonsense_is_refused_or_means_what_it_says(bit: int) -> None:
+    changed = bytearray(MANIFEST.encode())
+    changed[bit // 8] ^= 1 << bit % 8
+    try:
+        found = Manifest.decode(bytes(changed))
+    except RemoteProtocolError:
+        return
+    assert found.encode() == bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": ""},
+        {"weights_bytes": 0},
+        {"chunk_bytes": 32 << 20},
+        {"nonce_prefix": bytes(8)},
+        {"config": {"a": None}},
+        {"config": {"a": float("nan")}},
+        {"key_commitment": bytes(31)},
+    ],
+    ids=str,
+)
+def test_a_bad_manifest_is_not_signed(change: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError):
+        sealed.sign_manifest(replace(MANIFEST, **change), OWNER)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enclave.wire import cbor
+from enclave.wire.errors import RemoteProtocolError
+from enclave.wire.messages import Claims, ClientHello, Collect, Output, Request, Response
+from enclave.wire.settings import Settings
+
+MESSAGES = [
+    ClientHello(bytes(range(32))),
+    Claims(b"k" * 32, b"s" * 32, b"m" * 32),
+    Request(("one", "two", "")),
+    Output((2, 3), bytes(24)),
+    Response(b"output", b"receipt"),
+    Collect(),
+    Collect(b"d" * 32),
+    Settings("http://kms", "http://s3", "r", "b", "p", 2, 100, True, "id", "secret", ""),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_round_trip(message: ClientHello) -> None:
+    assert type(message).decode(message.encode()) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+@given(data=st.data())
+def test_a_flipped_bit_never_escapes(message: ClientHello, data: st.DataObject) -> None:
+    encoded = bytearray(message.encode())
+    bit = data.draw(st.integers(0, len(encoded) * 8 - 1))
+    encoded[bit // 8] ^= 1 << bit % 8
+    try:
+        found = type(message).decode(bytes(encoded))
+    except RemoteProtocolError:
+        return
+    assert found != message and found.encode() == bytes(encoded)
+
+
+@given(st.binary(max_size=80))
+@pytest.mark.parametrize("kind", {type(message) for message in MESSAGES})
+def test_noise_never_escapes(kind: type[ClientHello], data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        kind.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (ClientHello, {1: "confbench/2", 2: bytes(32)}, "protocol"),
+        (ClientHello, {1: "confbench/1", 2: bytes(31)}, "field 2"),
+        (ClientHello, {1: "confbench/1", 2: bytes(32), 3: 0}, "keys 1 to 2"),
+        (ClientHello, {1: "confbench/1"}, "keys 1 to 2"),
+        (Request, {1: []}, "1 to 64"),
+        (Request, {1: ["text"] * 65}, "1 to 64"),
+        (Request, {1: ["text", 5]}, "1 to 64"),
+        (Output, {1: [2], 2: bytes(9)}, "its shape says 8"),
+        (Output, {1: [0], 2: b""}, "positive"),
+        (Output, {1: [-1], 2: b""}, "positive"),
+        (Output, {1: [True], 2: bytes(4)}, "positive"),
+        (Collect, {1: bytes(31)}, "32 bytes"),
+        (Claims, {1: "confbench/1", 2: bytes(32), 3: bytes(32), 4: bytes(33)}, "field 4"),
+    ],
+)
+def test_refused(kind: type[ClientHello], fields: dict[int, object], message: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=message):
+        kind.decode(cbor.encode(fields))
+
+
+def settings(**changed: object) -> bytes:
+    values = cbor.decode(MESSAGES[-1].encode())
+    assert isinstance(values, dict)
+    return cbor.encode({**values, **changed})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"threads": 0}, {"sessions": 5000}, {"echo": 1}, {"region": 5}, {"LD_PRELOAD": "x"}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_settings_are_a_closed_set(changed: dict[str, object]) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Settings.decode(settings(**changed))
+
+
+def test_credentials_are_neither_measured_nor_shown() -> None:
+    found = Settings.decode(settings(secret_access_key="another"))
+    assert found.digest() == MESSAGES[-1].digest()  # type: ignore[union-attr]
+    assert "another" not in repr(found)
+    assert Settings.decode(settings(bucket="other")).digest() != found.digest()
