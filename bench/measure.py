@@ -131,6 +131,8 @@ def _measure(
             sides[name] = Server(name, endpoint, platform.expected(), talks)
         sides = {name: sides[name] for name in SIDES}
         main = {name: side.talk() for name, side in sides.items()}
+        for talk in main.values():
+            stack.callback(talk.close)
         bed = Bed(
             boot=number,
             sides=sides,
@@ -149,8 +151,6 @@ def _measure(
         lines = [records.encode(observation) for observation in observations]
         digest = records.digest(identity, lines)
         reports = {name: talk.report(digest) for name, talk in main.items()}
-        for talk in main.values():
-            talk.close()
     after = context.noise()
     facts = {
         "boot": number,

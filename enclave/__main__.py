@@ -11,6 +11,8 @@ from enclave.boot import boot
 from enclave.serve import Service
 from enclave.stages import Stages
 from enclave.tee import Tee
+from enclave.tee.cms import KeyReleaseError
+from enclave.wire.errors import RemoteProtocolError, VerificationError
 
 READY = b"ready\n"
 
@@ -20,7 +22,10 @@ def main(cmdline: str, arguments: Sequence[str]) -> None:
     measured = parse(cmdline)
     owner = Ed25519PublicKey.from_public_bytes(bytes.fromhex(measured["owner"]))
     tee = choose(measured["platform"], arguments)
-    booted = boot(tee, owner, Stages())
+    try:
+        booted = boot(tee, owner, Stages())
+    except (VerificationError, RemoteProtocolError, KeyReleaseError, OSError) as error:
+        raise SystemExit(f"error: the enclave does not start: {error}") from None
     booted.parent.sendall(READY)
     Service(tee, booted).run()
 

@@ -58,19 +58,19 @@ class Service:
                 stream.close()
 
     def _converse(self, channel: Channel, stream: socket.socket) -> None:
+        marks = Marks()
+        session = Session(channel, Role.SERVER, marks)
+        hello = bytes(session.receive().body)
         if not self._free.acquire(blocking=False):
             raise RemoteProtocolError("one session more than the settings allow")
         try:
-            marks = Marks()
-            session = Session(channel, Role.SERVER, marks)
-            conversation = self._shake_hands(session, marks)
+            conversation = self._shake_hands(session, hello, marks)
             stream.settimeout(IDLE_SECONDS)
             _talk(session, conversation)
         finally:
             self._free.release()
 
-    def _shake_hands(self, session: Session, marks: Marks) -> Conversation:
-        hello = bytes(session.receive().body)
+    def _shake_hands(self, session: Session, hello: bytes, marks: Marks) -> Conversation:
         challenge = ClientHello.decode(hello).challenge
         private_key = X25519PrivateKey.generate()
         evidence = self._tee.attest(

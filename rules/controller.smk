@@ -10,6 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 PR_SET_PDEATHSIG = 1
+HELD = []  # closing a lock lets go of it
 
 
 def hold_lock(path=Path(".snakemake/confbench.lock")):
@@ -48,4 +49,4 @@ if workflow.is_main_process:
 
 
 onstart:
-    LOCK = hold_lock()
+    HELD.append(hold_lock())

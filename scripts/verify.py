@@ -4,11 +4,12 @@ from pathlib import Path
 
 from bench.analysis import evidence
 
-evidence.check_all(
+checked = evidence.check_all(
     records=[Path(path) for path in snakemake.params.records],
     evidence=[Path(path) for path in snakemake.params.evidence],
     measurements=Path(snakemake.params.measurements),
     manifests=[Path(path) for path in snakemake.params.manifests],
     authority=Path(snakemake.params.authority),
-    out=None,
 )
+for row in checked:
+    print(f"verified {row.record}: {row.receipts} receipts, {row.statements} signed statements")

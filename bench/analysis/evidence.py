@@ -164,7 +164,7 @@ def _session(
 def _statements(
     session: Evidence, key: Ed25519PublicKey, heads: Sequence[bytes]
 ) -> Iterable[Mapping[str, object]]:
-    previous = bytes(32)
+    previous, stated = bytes(32), -1
     for index, signed in enumerate(session.statements):  # (6)
         statement = batch.verify(signed, key)
         _same("statement index", statement.index, index)
@@ -175,11 +175,12 @@ def _statements(
                 "receipts kept", found=len(heads) - 1, expected=statement.receipts
             )
         _same("receipts head", statement.receipts_head.hex(), heads[statement.receipts].hex())
-        previous = sha256(signed).digest()
+        previous, stated = sha256(signed).digest(), statement.receipts
         body = cbor.decode(statement.body, max_bytes=MAX_BYTES)
         if type(body) is not dict:
             raise VerificationError("statement body", found=type(body).__name__, expected="a map")
         yield body
+    _same("receipts stated", stated, len(session.receipts))
 
 
 def _committed(signed: Sequence[Sequence[Mapping[str, object]]], digest: bytes) -> None:

@@ -29,6 +29,7 @@ SHORT = re.compile(r"(\d\.\d\d)\d+")
 STYLE = {
     "svg.fonttype": "none",
     "font.family": FONT,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -20,10 +20,10 @@ from bench.analysis.prose import Summary
 
 # --data-dir: a user's own pandoc templates and defaults must not change the page.
 PANDOC = (
-    "--from=markdown", "--to=html5", "--standalone", "--section-divs", "--embed-resources",
-    "--toc", "--toc-depth=2", "--wrap=none", "--fail-if-warnings", "--data-dir=.",
-    "--metadata-file=_variables.yml", "--template=fallback/template.html",
-    "--lua-filter=fallback/filter.lua", "--lua-filter=tables.lua",
+    "--from=fallback/reader.lua", "--to=html5", "--standalone", "--template=fallback/template.html",
+    "--lua-filter=fallback/filter.lua", "--lua-filter=tables.lua", "--section-divs",
+    "--toc", "--toc-depth=2", "--embed-resources", "--wrap=none", "--fail-if-warnings",
+    "--data-dir=.",
 )  # fmt: skip
 
 
@@ -42,16 +42,18 @@ def render(
     shutil.rmtree(build, ignore_errors=True)
     shutil.copytree(report, build)
     fragments.write(Summary.read(summary), literature, build)
-    made = _quarto(build, quarto) if quarto else _pandoc(build)
+    made = by_quarto(build, quarto) if quarto else by_pandoc(build)
     records.replace(out, made)
 
 
-def _quarto(build: Path, quarto: str) -> bytes:
+def by_quarto(build: Path, quarto: str) -> bytes:
+    """The page as Quarto makes it from a build folder."""
     _run([quarto, "render", "report.qmd", "--output", "page.html"], build)
     return (build / "page.html").read_bytes()
 
 
-def _pandoc(build: Path) -> bytes:
+def by_pandoc(build: Path) -> bytes:
+    """The page as the fallback makes it from a build folder."""
     sheets = [build / "own.scss", build / "fallback" / "page.css"]
     styles = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
     command = [pypandoc.get_pandoc_path(), *PANDOC, f"--variable=styles:{styles}"]

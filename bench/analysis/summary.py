@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from bench import catalogue, records
 from bench.analysis import facts, ledger, overhead, stats, verdict
@@ -217,10 +218,11 @@ def _cells(
     for source in group:
         every: tuple[Observation | Failure, ...] = source.records.observations
         for record in every + source.records.failures:
-            if record.metric not in listed:
-                raise RecordError(
-                    source.path, 1, "metric", found=record.metric, expected="one of the catalogue"
-                )
+            metric = listed.get(record.metric)
+            if metric is None:
+                _unlisted(source, "metric", record.metric, "one of the catalogue")
+            elif record.side not in metric.sides:
+                _unlisted(source, "side", record.side, f"one of {', '.join(metric.sides)}")
             key = (record.metric, record.side, record.at)
             keys.setdefault(key)
             if isinstance(record, Failure):
@@ -238,6 +240,11 @@ def _cells(
             Cell(side, at, tuple(samples[key]), warmups[key], tuple(failures[key]))
         )
     return cells
+
+
+def _unlisted(source: Source, field: str, found: str, expected: str) -> NoReturn:
+    # Line 1 stands for the file: a record that was read no longer knows its line.
+    raise RecordError(source.path, 1, field, found=found, expected=expected)
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -90,6 +90,7 @@ def _axis(name: str, value: str) -> str:
         return f"{size}{SPACE}B"
     if name not in AXES:
         return plain(value.replace("_", " "))
+    value = plain(value)
     return f"{value}{SPACE}{AXES[name].removesuffix('s') if value == '1' else AXES[name]}"
 
 
@@ -122,7 +123,7 @@ def _numeric(cells: Sequence[str]) -> bool:
 
 def code(text: str, shown: int | None = None) -> str:
     """Text set as code; a long digest may be cut, and then shows that it is."""
-    text = text.replace("`", "'").replace("|", "/")
+    text = text.replace("`", "'").replace("|", "/").replace("{{<", "{ {<")
     if shown and len(text) > shown:
         text = f"{text[:shown]}…"
     return f"`{text}`" if text else NONE

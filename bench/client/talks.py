@@ -49,7 +49,12 @@ class AttestedTalk:
     """A verified session; every receipt is checked by `settle`, or the session is worth nothing."""
 
     def __init__(self, channel: Channel, expected: Expected, now: datetime) -> None:
-        self._session = open_session(channel, expected, now)
+        self._channel = channel
+        try:
+            self._session = open_session(channel, expected, now)
+        except BaseException:
+            channel.close()
+            raise
         self._unchecked: list[Answer] = []
         self.evidence = Evidence(
             self._session.evidence, self._session.challenge, self._session.session_id
@@ -74,9 +79,10 @@ class AttestedTalk:
         return _body(statement.body)
 
     def close(self) -> None:
-        """Say the authenticated end."""
-        self.settle()
+        """Have a statement over the whole session signed, then say the authenticated end."""
+        self.report()
         self._session.close()
+        self._channel.close()
 
 
 class PlainTalk:
@@ -102,6 +108,7 @@ class PlainTalk:
     def close(self) -> None:
         """End."""
         self._channel.send(Type.END, b"")
+        self._channel.close()
 
 
 def _body(data: bytes) -> Mapping[str, object]:

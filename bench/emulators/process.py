@@ -147,19 +147,6 @@ def tie_to(pid: int) -> None:
     threading.Thread(target=watch, name=f"tied to {pid}", daemon=True).start()
 
 
-def ancestors(word: str) -> list[int]:
-    """Our ancestors whose command line holds `word` (a workflow engine's name), nearest first."""
-    parents = {pid: parent for pid, (parent, _) in _processes().items()}
-    found = []
-    pid = os.getppid()
-    while pid in parents:
-        with contextlib.suppress(OSError):
-            if word.encode() in (PROC / str(pid) / "cmdline").read_bytes():
-                found.append(pid)
-        pid = parents[pid]
-    return found
-
-
 def _die() -> NoReturn:
     with contextlib.ExitStack() as opened:
         frozen: dict[int, int] = {}

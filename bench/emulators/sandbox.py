@@ -16,6 +16,7 @@ Sockets reach in by path through a read-only bind; a listening socket is inherit
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -29,17 +30,31 @@ MIB = 1024 * 1024
 TMP_BYTES = 64 * MIB
 SHARED_MEMORY_BYTES = 16 * MIB
 VSOCK_FOLDER = Path("/run/vsock")
+SYSTEM_FOLDERS = (Path("/usr"), Path("/nix/store"))
 PROBE_SECONDS = 20.0
 PROBE_MEMORY_MIB = 512
 HINT = "install bubblewrap, permit user namespaces, or require a weaker level"
 
+# Read-only, with whatever other options a mount has: it may not be allowed to lose them. For most
+# mounts as far as the kernel permits; what stays writable is in the report from inside.
+MAKE_READ_ONLY = """while read -r _ _ _ _ point options _; do
+  case $options:$point in
+    rw*:/tmp | rw*:/dev/shm | rw*:/proc) ;;
+    {required}) {mount} -o "remount,bind,ro${{options#rw}}" "$point" ;;
+    rw*) {mount} -o "remount,bind,ro${{options#rw}}" "$point" 2> /dev/null || true ;;
+  esac
+done < /proc/self/mountinfo"""
+
 # A level that starts but does not isolate is not taken.
 PROBE = """
 import ctypes, os, ssl
-interfaces = [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line]
+routed = set()
+for table, column in (("route", 0), ("ipv6_route", -1)):
+    if os.path.exists("/proc/net/" + table):
+        routed |= {row.split()[column] for row in open("/proc/net/" + table)} - {"Iface", "lo"}
 pids = [name for name in os.listdir("/proc") if name.isdigit()]
 read_only = os.statvfs("/").f_flag & os.ST_RDONLY
-print(int(set(interfaces) <= {"lo"}), int(len(pids) <= 4), int(bool(read_only)))
+print(int(not routed), int(len(pids) <= 8), int(bool(read_only)))
 """
 
 
@@ -136,27 +151,29 @@ def command(
     limits = [_find("prlimit"), f"--data={memory_mib * MIB}"] if memory_mib else []
     affinity = [_find("taskset"), "-c", ",".join(str(cpu) for cpu in vcpus)]
     variables = dict(environment or {})
-    if level is Level.BWRAP:
-        inside = _bwrap(read_only, run_dir, variables)
-    else:
-        inside = [_find("env"), "-i", *(f"{name}={value}" for name, value in variables.items())]
-        if level is Level.NAMESPACES:
-            inside += _namespaces([*read_only, *([run_dir] if run_dir else [])])
+    cleared = [_find("env"), "-i", *(f"{name}={value}" for name, value in variables.items())]
+    match level:
+        case Level.BWRAP:
+            inside = _bwrap(read_only, run_dir, variables)
+        case Level.NAMESPACES:
+            shown = [*read_only, run_dir] if run_dir else read_only
+            inside = [*_namespaces(shown), *cleared]
+        case Level.PROCESS:
+            inside = cleared
     return [*limits, *affinity, *inside, *argv]
 
 
 def _bwrap(
     read_only: Sequence[Path], run_dir: Path | None, variables: Mapping[str, str]
 ) -> list[str]:
-    folders = [*_python_folders(), *read_only]
+    folders, links = _python()
     argv = [_find("bwrap"), "--unshare-all", "--die-with-parent", "--new-session"]
-    argv += ["--clearenv", "--cap-drop", "ALL", *_system()]
-    argv += ["--proc", "/proc", "--dev", "/dev"]
-    argv += ["--size", f"{SHARED_MEMORY_BYTES}", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    argv += ["--size", f"{TMP_BYTES}", "--tmpfs", "/tmp"]
-    for path in folders:
+    argv += ["--clearenv", "--cap-drop", "ALL", *_system(), "--proc", "/proc", "--dev", "/dev"]
+    argv += ["--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    argv += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
+    for path in [*folders, *read_only]:
         argv += ["--ro-bind", str(path), str(path)]
-    for link in _python_links(folders):
+    for link in links:
         argv += ["--symlink", os.readlink(link), str(link)]
     if run_dir:
         argv += ["--ro-bind", str(run_dir), str(VSOCK_FOLDER)]
@@ -167,10 +184,11 @@ def _bwrap(
 
 def _system() -> list[str]:
     """The system's programs and libraries, linked or bound as the host has them."""
-    argv = ["--ro-bind", "/usr", "/usr", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    argv += ["--ro-bind-try", "/nix/store", "/nix/store"]
+    argv = ["--ro-bind", "/usr", "/usr"]
+    for optional in ("/etc/ld.so.cache", "/nix/store"):
+        argv += ["--ro-bind-try", optional, optional]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        path = Path("/") / name
+        path = Path("/", name)
         if path.is_symlink():
             argv += ["--symlink", os.readlink(path), str(path)]
         elif path.is_dir():
@@ -178,13 +196,87 @@ def _system() -> list[str]:
     return argv
 
 
-def _python_folders() -> list[Path]:
-    """The running Python's own folder and, where that is a virtual environment, its base."""
-    real = Path(sys.executable).resolve()
-    folders = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve()]
-    folders += [real] if not _below(real, folders) else []
-    unique = dict.fromkeys(path for path in folders if path not in _SYSTEM_FOLDERS)
-    return [path for path in unique if not _below(path, _SYSTEM_FOLDERS)]
+def _python() -> tuple[list[Path], list[Path]]:
+    """Folders and links, outside the system's, that the running Python needs to start.
+
+    A virtual environment's `bin/python` may go through several links to a base that is elsewhere.
+    """
+    links = []
+    executable = Path(sys.executable)
+    while executable.is_symlink():
+        links.append(executable)
+        executable = Path(os.path.normpath(executable.parent / os.readlink(executable)))
+    base = Path(sys.base_prefix)
+    wanted = [Path(sys.prefix), base, base.resolve(), executable.parent.parent]
+    folders = [path for path in dict.fromkeys(wanted) if not _is_below(path, SYSTEM_FOLDERS)]
+    known = [*folders, *SYSTEM_FOLDERS]
+    return folders, [link for link in links if not _is_below(link, known)]
 
 
-_SYSTEM_FOLDERS = [Path("/"), Path("/usr"), Path("/usr/local"), Path("/nix/store")]
+def _namespaces(paths: Sequence[Path]) -> list[str]:
+    """unshare(1), then a shell that makes the tree read-only and gives up all privileges."""
+    flags = ["--user", "--map-root-user", "-n", "-m", "-p", "-i", "-u", "-C"]
+    flags += ["--fork", "--mount-proc", "--kill-child"]
+    return [_find("unshare"), *flags, _find("sh"), "-c", _script(paths), "sandbox"]
+
+
+def _script(paths: Sequence[Path]) -> str:
+    """What is needed from below /tmp is bound into a new one, made ready on /dev/shm."""
+    mkdir, ln, setpriv = map(_find, ("mkdir", "ln", "setpriv"))
+    mount = f"{_find('mount')} --no-mtab"  # or root would leave a file in the host's /run
+    folders, links = _python()
+    hidden = _hidden([*folders, *paths])
+    lines = ["set -e", f"{mount} -t tmpfs -o {_tmpfs(TMP_BYTES)} tmpfs /dev/shm"]
+    for path in hidden:
+        place = _staged(path)
+        make = f"{mkdir} -p {place}" if path.is_dir() else f": > {place}"
+        lines += [f"{mkdir} -p {_staged(path.parent)}", make]
+        lines += [f"{mount} --rbind {_quote(path)} {place}"]
+    for link in _hidden(links):
+        lines += [f"{mkdir} -p {_staged(link.parent)}"]
+        lines += [f"{ln} -s {_quote(os.readlink(link))} {_staged(link)}"]
+    required = " | ".join(f"rw*:{_quote(path)}" for path in [Path("/"), *hidden])
+    lines += [
+        f"{mount} --move /dev/shm /tmp",
+        f"{mount} -t tmpfs -o {_tmpfs(SHARED_MEMORY_BYTES)} tmpfs /dev/shm",
+        MAKE_READ_ONLY.format(required=required, mount=mount),
+        "cd /",
+        f'exec {setpriv} --no-new-privs --bounding-set=-all --inh-caps=-all "$@"',
+    ]
+    return "\n".join(lines)
+
+
+def _hidden(paths: Sequence[Path]) -> list[Path]:
+    """Those of `paths` that a new /tmp hides, outermost only."""
+    found: list[Path] = []
+    for path in sorted(set(paths)):
+        in_tmp = _is_below(path, [Path("/tmp")])
+        if _is_below(path, [Path("/dev/shm")]) or (in_tmp and re.search(r"[\s\\]", str(path))):
+            hint = "use another folder, without spaces in its name"
+            raise SandboxError(f"{path} cannot be shown at level namespaces", hint)
+        if in_tmp and not _is_below(path, found):
+            found.append(path)
+    return found
+
+
+def _staged(path: Path) -> str:
+    return _quote(Path("/dev/shm") / path.relative_to("/tmp"))
+
+
+def _tmpfs(size_bytes: int) -> str:
+    return f"size={size_bytes},nosuid,nodev"
+
+
+def _is_below(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _quote(path: str | Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _find(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise SandboxError(f"{program} is not on PATH", HINT)
+    return path

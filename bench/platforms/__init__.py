@@ -52,28 +52,32 @@ class Endpoint(Protocol):
     life, `whole` from process start to a model that answers.
     """
 
-    start_ns: Mapping[str, int]
-    write_bytes: int | None
+    @property
+    def start_ns(self) -> Mapping[str, int]: ...
+
+    @property
+    def write_bytes(self) -> int | None:
+        """The most that one write may carry."""
 
     def connect(self, port: int) -> socket.socket:
         """A stream to one of the server's ports."""
-        ...
 
 
 class Platform(Protocol):
     """A leased machine that can run every side of a measurement."""
 
-    name: str
-    model: Path  # folder of the plaintext model: model.safetensors, tokenizer.json, source.json
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> Path:
+        """Folder of the plaintext model: model.safetensors, tokenizer.json, source.json."""
 
     def facts(self) -> Mapping[str, object]:
         """What every record says about platform, image and model; the same for all boots."""
-        ...
 
     def expected(self) -> Expected:
         """What a client of this platform's confidential servers has to insist on."""
-        ...
 
     def serve(self, side: str) -> AbstractContextManager[Endpoint]:
         """A fresh server of this side, ready; gone when the context ends."""
-        ...

@@ -89,7 +89,11 @@ def listen(path: Path) -> socket.socket:
 def connect(path: Path) -> socket.socket:
     """A connected Unix socket."""
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    stream.connect(str(path))
+    try:
+        stream.connect(str(path))
+    except OSError:
+        stream.close()
+        raise
     return stream
 
 

@@ -126,7 +126,7 @@ class Machine:
             argv += ["--threads", str(self.shape.vcpus), "--service", str(service.fileno())]
             argv += ["--echo", str(echo.fileno()), "--ready", str(announce)]
             process, began_ns = guest.start(
-                [*self._pinned(), *argv],
+                self._unconfined(argv),
                 pass_fds=(service.fileno(), echo.fileno(), announce),
                 log=self.files.logs / f"{side}.log",
             )
@@ -169,18 +169,23 @@ class Machine:
         return nsm.NsmEmulator(self.built.pcrs, root, _now, MODULE_ID, role_arn=keyring.INSTANCE)
 
     def _command(self, side: str, descriptors: Sequence[int], vsock: Path) -> list[str]:
-        """The boot code of the unpacked image, in the sandbox or outside it."""
-        if side == "bare":
-            argv = [sys.executable, "-I", "-B", str(self.root / "init"), str(self.root)]
-            return [*self._pinned(), *argv, *map(str, descriptors), str(vsock)]
+        """The boot code of the unpacked image: in the sandbox, or beside it."""
+        level = self.level if side == "enclave" else sandbox.Level.PROCESS
+        python = [sys.executable, "-I", "-B", str(self.root / "init"), str(self.root)]
         return sandbox.command(
-            self.level,
-            [sys.executable, "-I", "-B", f"{sandbox.ROOT}/init", sandbox.ROOT],
+            level,
+            [*python, *map(str, descriptors), str(sandbox.vsock_folder(level, vsock))],
+            vcpus=_cpus(self.shape.vcpus),
+            memory_mib=self.shape.memory_mib if side == "enclave" else None,
+            read_only=[self.root],
+            run_dir=vsock,
         )
 
-    def _pinned(self) -> list[str]:
-        """The same CPUs for every side."""
-        return ["taskset", "--cpu-list", ",".join(map(str, _cpus(self.shape.vcpus)))]
+    def _unconfined(self, argv: Sequence[str]) -> list[str]:
+        """The same CPUs and empty environment as every other side."""
+        return sandbox.command(
+            sandbox.Level.PROCESS, argv, vcpus=_cpus(self.shape.vcpus), memory_mib=None
+        )
 
 
 @contextmanager

@@ -19,34 +19,32 @@ class Talk(Protocol):
 
     def request(self, text: str) -> None:
         """Ask for one embedding and wait for the answer."""
-        ...
 
     def settle(self) -> None:
         """Check what answers came with (receipts); outside of any timing."""
-        ...
 
     def report(self, records: bytes = b"") -> Mapping[str, object]:
         """What the server measured since the last report, in nanoseconds and bytes."""
-        ...
 
     def close(self) -> None:
         """End the session in good order."""
-        ...
 
 
 class Side(Protocol):
     """A running server of one side of the comparison."""
 
-    name: str
-    start_ns: Mapping[str, int]  # `launch` and `whole`, on the host's clock
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def start_ns(self) -> Mapping[str, int]:
+        """`whole` and, where it can be told, `launch`, on the host's clock."""
 
     def talk(self) -> Talk:
         """Open a session, verified where the side can be."""
-        ...
 
     def echo(self) -> Channel:
         """A channel to the server's echo port."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,3 +35,5 @@ def run(bed: Bed) -> Iterator[Observation]:
                     block < 0,
                     at,
                 )
+    for channel in channels.values():
+        channel.close()

@@ -32,8 +32,12 @@ class ObjectStream(Protocol):
 class Tee(Protocol):
     """A trusted execution environment, seen from inside."""
 
-    platform: str
-    write_bytes: int | None  # the most one write may carry
+    @property
+    def platform(self) -> str: ...
+
+    @property
+    def write_bytes(self) -> int | None:
+        """The most that one write may carry."""
 
     def attest(
         self,
@@ -43,26 +47,20 @@ class Tee(Protocol):
         nonce: bytes | None = None,
     ) -> bytes:
         """A fresh attestation document that binds what is given."""
-        ...
 
     def measurements(self) -> dict[int, bytes]:
         """The PCRs that name this image: 0, 1 and 2."""
-        ...
 
     def release_key(
         self, settings: Settings, manifest: Manifest, private_key: RSAPrivateKey, document: bytes
     ) -> bytes:
         """The data key of a sealed model, wrapped to the attested `private_key`'s public half."""
-        ...
 
     def fetch(self, settings: Settings, name: str) -> ObjectStream:
         """Open an object of the model's prefix."""
-        ...
 
     def dial(self, port: int) -> socket.socket:
         """Connect to a port of the parent."""
-        ...
 
     def accept(self) -> Iterator[tuple[int, socket.socket]]:
         """Connections from the parent, for ever: (port, connected socket)."""
-        ...

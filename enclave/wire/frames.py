@@ -62,6 +62,7 @@ class ByteStream(Protocol):
 
     def recv_into(self, buffer: memoryview, /) -> int: ...
     def sendall(self, data: bytes | memoryview, /) -> None: ...
+    def close(self) -> None: ...
 
 
 class Channel:
@@ -99,6 +100,10 @@ class Channel:
         body = bytearray(length)
         self._fill(memoryview(body))
         return Frame(kind, body)
+
+    def close(self) -> None:
+        """Close the stream under it."""
+        self._stream.close()
 
     def _fill(self, view: memoryview) -> None:
         while view:

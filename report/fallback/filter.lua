@@ -1,84 +1,14 @@
--- What Quarto does with report.qmd, for machines without Quarto: includes, variables, callouts,
--- numbered sections, figures and tables, cross-references. What it does not know is an error.
+-- What Quarto does with report.qmd, for machines without Quarto: callouts, numbered sections,
+-- figures and tables, cross-references. What it does not know is an error.
 
 local stringify = pandoc.utils.stringify
+
+-- Attributes are given as lists throughout: a table by name has no order, and the page would differ
+-- from run to run.
 
 local function fail(message, hint)
   io.stderr:write("report: " .. message .. "\nhint: " .. hint .. "\n")
   os.exit(1)
-end
-
--- Shortcodes ---------------------------------------------------------------------------------
-
-local OPEN, CLOSE = "{{<", ">}}"
-
--- The words between OPEN and CLOSE from `inlines[at]` on, where they end, and what follows CLOSE.
-local function shortcode(inlines, at)
-  local words = {}
-  for i = at + 1, #inlines do
-    local el = inlines[i]
-    if el.t == "Str" then
-      local rest = el.text:match("^" .. CLOSE .. "(.*)$")
-      if rest then
-        return words, i, rest
-      end
-      words[#words + 1] = el.text
-    elseif el.t ~= "Space" and el.t ~= "SoftBreak" then
-      break
-    end
-  end
-  fail("a shortcode is not closed: " .. stringify(inlines), "write {{< name argument >}}")
-end
-
-local function variable(meta, name)
-  local value = meta
-  for part in name:gmatch("[^.]+") do
-    value = type(value) == "table" and value[part] or nil
-  end
-  if value == nil then
-    fail("no variable " .. name, "_variables.yml holds the variables of the page")
-  end
-  return pandoc.Str(stringify(value))
-end
-
-local function variables(meta)
-  return function(inlines)
-    local out, i = pandoc.Inlines({}), 1
-    while i <= #inlines do
-      local el = inlines[i]
-      local before = el.t == "Str" and el.text:match("^(.*)" .. OPEN .. "$")
-      if before then
-        local words, last, rest = shortcode(inlines, i)
-        if words[1] ~= "var" or #words ~= 2 then
-          fail("unknown shortcode " .. table.concat(words, " "), "known: include FILE (alone in a paragraph), var NAME")
-        end
-        out:extend({ pandoc.Str(before), variable(meta, words[2]), pandoc.Str(rest) })
-        i = last
-      else
-        out:insert(el)
-      end
-      i = i + 1
-    end
-    return out
-  end
-end
-
-local function include(para)
-  local first = para.content[1]
-  if not (first and first.t == "Str" and first.text == OPEN) then
-    return nil
-  end
-  local words, last, rest = shortcode(para.content, 1)
-  if words[1] ~= "include" or #words ~= 2 or last ~= #para.content or rest ~= "" then
-    return nil
-  end
-  local file = io.open(words[2], "r")
-  if not file then
-    fail("no file " .. words[2] .. " to include", "fragments are written before the page is made")
-  end
-  local text = file:read("a")
-  file:close()
-  return pandoc.read(text, "markdown").blocks
 end
 
 -- No cell is ever executed --------------------------------------------------------------------
@@ -110,8 +40,9 @@ local function callout(div)
       local title = div.attributes.title or name
       local heading = pandoc.Div(pandoc.Plain(title), { class = "callout-title" })
       div.content:insert(1, heading)
-      local attr = { class = "callout callout-is-" .. kind, role = "note", ["aria-label"] = title }
-      return pandoc.Div(div.content, attr)
+      local classes = { "callout", "callout-is-" .. kind }
+      local attributes = { { "role", "note" }, { "aria-label", title } }
+      return pandoc.Div(div.content, pandoc.Attr("", classes, attributes))
     end
   end
 end
@@ -167,7 +98,11 @@ local function figure(div)
     return nil
   end
   local caption = div.content:remove()
-  if not caption or caption.t ~= "Para" then
+  local pictured = false
+  if caption then
+    caption:walk({ Image = function() pictured = true end })
+  end
+  if not caption or caption.t ~= "Para" or pictured then
     fail(div.identifier .. " has no caption", "its last paragraph is its caption")
   end
   local content = div.content:walk({ Image = image(div.identifier) })
@@ -183,8 +118,8 @@ local function tabular(tbl)
   end
   local caption = pandoc.Inlines(count("tbl", id)) .. pandoc.utils.blocks_to_inlines(tbl.caption.long)
   tbl.caption.long = { pandoc.Plain(pandoc.Span(caption)) }
-  local name = stringify(caption)
-  return pandoc.Div(tbl, { class = "scroll", role = "region", tabindex = "0", ["aria-label"] = name })
+  local attributes = { { "role", "region" }, { "tabindex", "0" }, { "aria-label", stringify(caption) } }
+  return pandoc.Div(tbl, pandoc.Attr("", { "scroll" }, attributes))
 end
 
 local function reference(cite)
@@ -203,9 +138,7 @@ local function reference(cite)
 end
 
 function Pandoc(doc)
-  doc = doc:walk({ Para = include })
   doc = doc:walk(NO_CELLS)
-  doc = doc:walk({ Inlines = variables(doc.meta) })
   doc = doc:walk({ Div = callout })
   -- One pass in document order, so that numbers count up as one reads.
   doc = doc:walk({

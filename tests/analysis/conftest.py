@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bench import records
+from bench.analysis import summary
 from bench.records import Failure, Observation
 
 ROOT = Path(__file__).parents[2]
+VERDICTS = ROOT / "config" / "verdicts.tsv"
 
 COLUMNS = "metric tier status probe unit axis sides better summary contrasts seed title"
 PLAIN = "enclave/plain enclave/bare bare/plain null/plain"
@@ -33,9 +36,9 @@ ROWS = (
 def catalogue() -> str:
     """A tier 1 catalogue, and one metric of tier 2 that is only planned."""
     lines = [COLUMNS.split()]
-    for name, unit, axis, sides, better, summary, contrasts, title in ROWS:
+    for name, unit, axis, sides, better, statistics, contrasts, title in ROWS:
         lines.append(
-            [name, "1", "measured", "probe", unit, axis, sides, better, summary, contrasts]
+            [name, "1", "measured", "probe", unit, axis, sides, better, statistics, contrasts]
         )
         lines[-1] += ["3.1", title]
     lines.append(
@@ -148,22 +151,22 @@ def _cold_start(random_: random.Random, side: str, boot: int, pace: float) -> It
 Writer = Callable[..., list[Path]]
 
 
+def write_all(
+    folder: Path, repetitions: int = 3, *, boots: int = 4, blocks: int = 25, **changes: object
+) -> list[Path]:
+    """Records of so many repetitions; keyword arguments change the context of all of them."""
+    paths = []
+    for repetition in range(1, repetitions + 1):
+        path = folder / "records" / f"rep{repetition}" / "tier1.jsonl"
+        lines = observe(random.Random(repetition), boots, blocks)
+        records.write(path, context(repetition, boots, **changes), map(records.encode, lines))
+        paths.append(path)
+    return paths
+
+
 @pytest.fixture
 def write_records(tmp_path: Path) -> Writer:
-    """Write records of `repetitions`; keyword arguments change the context of all of them."""
-
-    def write(
-        repetitions: int = 3, *, boots: int = 4, blocks: int = 25, **changes: object
-    ) -> list[Path]:
-        paths = []
-        for repetition in range(1, repetitions + 1):
-            path = tmp_path / "records" / f"rep{repetition}" / "tier1.jsonl"
-            lines = observe(random.Random(repetition), boots, blocks)
-            records.write(path, context(repetition, boots, **changes), map(records.encode, lines))
-            paths.append(path)
-        return paths
-
-    return write
+    return partial(write_all, tmp_path)
 
 
 @pytest.fixture
@@ -174,5 +177,27 @@ def metrics(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def literature() -> Path:
+    return ROOT / "config" / "literature.tsv"
+
+
+@pytest.fixture
 def verdicts() -> Path:
-    return ROOT / "config" / "verdicts.tsv"
+    return VERDICTS
+
+
+@pytest.fixture(scope="session")
+def summary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The summary of three full repetitions, with an evidence check's result."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "metrics.tsv").write_text(catalogue())
+    summary.summarise(
+        write_all(folder), folder / "metrics.tsv", VERDICTS, folder / "summary", resamples=500
+    )
+    rows = "".join(
+        f"local/laptop-2vcpu/minilm/rep{repetition},4,3060,8,accepted,every step passed\n"
+        for repetition in (1, 2, 3)
+    )
+    head = "record,boots,receipts,statements,verdict,detail\n"
+    (folder / "summary" / "evidence.csv").write_text(head + rows)
+    return folder / "summary"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from bench.emulators import process
-from bench.emulators.process import ancestors, spawn
+from bench.emulators.process import spawn
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_S = 20.0
@@ -309,11 +309,3 @@ def test_a_tied_script_spares_the_group_it_does_not_lead(
         assert os.getpgid(int(line(tied))) == os.getpgrp()
         controller.kill()
         assert tied.wait(LIMIT_S) == -signal.SIGKILL
-
-
-def test_ancestors_are_found_by_a_word_of_their_command_line() -> None:
-    code = "from bench.emulators.process import ancestors; print(*ancestors('SOME_ENGINE'))"
-    outer = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
-    with start(outer, code, "SOME_ENGINE") as parent:
-        assert line(parent) == str(parent.pid)
-    assert ancestors("no such engine") == []

@@ -19,6 +19,7 @@ from bench.probes import Workload
 from bench.weights import seal, seeded
 
 REPOSITORY = Path(__file__).parents[2]
+SESSIONS = 4
 SHAPE = Shape(vcpus=1, memory_mib=2048)
 DIMENSIONS = {
     "vocab_size": 300,
@@ -81,7 +82,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> local.Files:
 @pytest.fixture(scope="session")
 def machine(files: local.Files) -> Iterator[local.Machine]:
     """The platform, leased."""
-    with local.lease(files, SHAPE, sessions=2, require=None) as leased:
+    with local.lease(files, SHAPE, sessions=SESSIONS, require=None) as leased:
         yield leased
 
 

@@ -157,6 +157,7 @@ def test_any_flipped_byte_of_the_evidence_is_refused(
         (tmp_path / job.evidence.name).write_bytes(spoiled)
         with pytest.raises(VerificationError):
             check(files, tmp_path)
+            pytest.fail(f"byte {at} of {len(data)} may be changed unseen")
 
 
 def test_another_root_is_refused(job: measure.Job, files: local.Files, tmp_path: Path) -> None:

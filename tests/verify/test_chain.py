@@ -188,7 +188,7 @@ def test_a_der_boolean_other_than_ff_is_refused() -> None:
 
 
 def test_unused_bits_in_a_certificates_signature_are_refused() -> None:
-    """Where it ends in a zero bit, that bit may be called unused, and the library reads the same."""
+    """A last bit of zero may be called unused, and the library reads the same signature."""
     chains = (pki.chain(forge.root(), forge.MODULE, NOW) for _ in range(64))
     honest = next(chain for chain in chains if chain.certificate[-1] & 1 == 0)
     leaf = honest.certificate

@@ -17,6 +17,9 @@ class Pipe:
         self.writes.append(len(data))
         self.data += data
 
+    def close(self) -> None:
+        pass
+
     def recv_into(self, buffer: memoryview) -> int:
         count = min(len(buffer), len(self.data), self._step)
         buffer[:count] = self.data[:count]
@@ -34,6 +37,9 @@ class End:
 
     def sendall(self, data: bytes | memoryview) -> None:
         self._out.sendall(self.spoil(bytes(data)))
+
+    def close(self) -> None:
+        pass
 
     def recv_into(self, buffer: memoryview) -> int:
         return self._into.recv_into(buffer)

@@ -91,6 +91,28 @@ def test_manifest_refused_by_name(data: bytes, step: str) -> None:
     assert manifest_step(data) == step
 
 
+@pytest.mark.parametrize(
+    ("field", "largest", "too_large"),
+    [
+        ("model", "m" * 256, "m" * 257),
+        ("version", "1" * 128, "1" * 129),
+        ("architecture", "a" * 64, "a" * 65),
+        ("source", "s" * 256, "s" * 257),
+        ("weights_bytes", 64 << 32, (64 << 32) + 1),
+        ("chunk_bytes", 16 << 20, (16 << 20) + 1),
+        ("tokenizer_bytes", 64 << 20, (64 << 20) + 1),
+        ("config", {str(i): i for i in range(64)}, {str(i): i for i in range(65)}),
+        ("wrapped_key", bytes(6144), bytes(6145)),
+        ("key_arn", "a" * 2048, "a" * 2049),
+        ("encryption_context", {str(i): "" for i in range(32)}, {str(i): "" for i in range(33)}),
+    ],
+)
+def test_bounds(field: str, largest: Any, too_large: Any) -> None:
+    found, _ = sealed.verify_manifest(signed(values(**{field: largest})), OWNER.public_key())
+    assert getattr(found, field) == largest
+    assert manifest_step(signed(values(**{field: too_large}))) == "manifest fields"
+
+
 @given(st.integers(0, len(SIGNED) * 8 - 1))
 def test_no_flipped_bit_of_a_manifest_goes_unseen(bit: int) -> None:
     changed = bytearray(SIGNED)

@@ -83,7 +83,8 @@ PROTECTED, PAYLOAD, SIGNATURE = MESSAGE.protected, MESSAGE.payload, MESSAGE.sign
 
 # name: bytes, check, code. One thing is wrong in each; what is not about SIG is properly signed.
 REFUSED: dict[str, tuple[bytes, str, str]] = {
-    "too large": (sign(bytes(65_536)), "SIZE", "RECEIPT_TOO_LARGE"),
+    "too large": (bytes(65_537), "SIZE", "RECEIPT_TOO_LARGE"),
+    "as large as may be": (bytes(65_536), "COSE_DECODE", "COSE_DECODE_FAILED"),
     "nothing": (b"", "COSE_DECODE", "COSE_DECODE_FAILED"),
     "no tag": (SIGNED[1:], "COSE_DECODE", "COSE_DECODE_FAILED"),
     "trailing byte": (SIGNED + b"\x00", "COSE_DECODE", "COSE_DECODE_FAILED"),

@@ -20,8 +20,10 @@ FURTHER_METRIC = (
 FURTHER_INSTANCE = "local\tother\t1\t512\t1\t256\t-\ta second machine\n"
 EDIT = "# edited\n"
 
+Edits = list[tuple[str, tuple[str, str] | None]]  # file, what is replaced (None: a line is added)
+
 # Two tiers, three repetitions.
-CASES = {
+CASES: dict[str, tuple[Edits, dict[str, int]]] = {
     "nothing": ([], {}),
     "enclave": ([("enclave/serve.py", None)], {"build_image": 1, "measure_tier": 6, **JUDGED}),
     "one_probe": ([("bench/probes/other.py", None)], {"measure_tier": 3, **JUDGED}),

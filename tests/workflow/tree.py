@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "bench", "config", "enclave", "envs", "profiles", "report", "rules")
-COPIED += ("scripts", "aws", "gcp")
+COPIED = (
+    *("Snakefile", "bench", "config", "enclave", "envs", "profiles", "report", "rules", "scripts"),
+    *("aws", "gcp"),
+)
 LEAVINGS = shutil.ignore_patterns("__pycache__", "*.part")
 WRITE = """
 from pathlib import Path

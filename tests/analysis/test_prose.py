@@ -1,0 +1,147 @@
+import pytest
+
+from bench.analysis import fragments, prose, provenance, tables
+from bench.analysis.prose import Summary
+
+
+@pytest.fixture(scope="module")
+def summary(summary_folder):
+    return Summary.read(summary_folder)
+
+
+def altered(summary, table, change, where=lambda row: True):
+    rows = [row | change if where(row) else row for row in summary[table]]
+    return Summary({**summary.rows, table: rows})
+
+
+def emulated(row):
+    return row["field"] == "emulated"
+
+
+def test_context_fields_may_have_any_part(summary):
+    assert summary.context("per_boot.*.parity.*.threads") == ["2"]
+    assert summary.context("per_boot.threads") == []
+
+
+def test_an_emulated_platform_is_named_so_wherever_a_number_has_a_place(summary):
+    assert summary.where("i", "m") == "m on i, emulated platform local"
+    assert "No hardware protected this run." in prose.banner(summary)
+
+
+def test_on_hardware_there_is_no_word_of_emulation(summary):
+    hardware = altered(summary, "context", {"value": "false"}, emulated)
+    assert prose.banner(hardware) == ""
+    assert "emulated" not in hardware.where("i", "m")
+    assert "**hardware**" in provenance.box(hardware)
+
+
+def test_records_that_do_not_say_are_taken_as_emulated(summary):
+    silent = altered(summary, "context", {"field": "other"}, emulated)
+    assert "No hardware protected this run." in prose.banner(silent)
+
+
+def test_records_of_which_some_are_emulated_are_taken_as_emulated(summary):
+    def second(row):
+        return emulated(row) and row["repetition"] == "2"
+
+    assert altered(summary, "context", {"value": "false"}, second).emulated
+
+
+def test_the_answer_names_the_lowest_and_the_highest_ratio(summary):
+    rows = tables.select(
+        summary["overhead"], metric=prose.HEADLINE, numerator="enclave", denominator="plain"
+    )
+    ordered = sorted(rows, key=lambda row: float(row["ratio"]))
+    first = prose.answer(summary).split("\n\n")[0]
+    low, high = (tables.measured(row, "ratio").split(" ")[0] for row in (ordered[0], ordered[-1]))
+    assert first.index(f"**{low}\u00a0times**") < first.index(f"**{high}\u00a0times**")
+
+
+def test_where_the_sides_differed_the_answer_is_why_there_is_none(summary):
+    refused = {"status": "no parity", "detail": "threads differs", "ratio": ""}
+    text = prose.answer(altered(summary, "overhead", refused))
+    assert text.startswith("No price of confidentiality can be given for minilm on laptop")
+    assert r"no parity\: threads differs" in text
+    assert prose.cards(altered(summary, "overhead", refused)) == ""
+
+
+def test_a_verdict_that_all_points_share_is_in_the_answer(summary):
+    judged = altered(summary, "overhead", {"verdict": "good"})
+    assert "In the specification's words: **good**." in prose.answer(judged)
+    assert "specification" not in prose.answer(summary)
+
+
+def test_points_with_different_verdicts_get_none_in_the_answer(summary):
+    one = altered(summary, "overhead", {"verdict": "good"})
+    two = altered(one, "overhead", {"verdict": "excellent"}, lambda row: row["at"] == "tokens=16")
+    assert "specification" not in prose.answer(two)
+
+
+def test_without_an_evidence_check_the_page_warns(summary):
+    unchecked = Summary({**summary.rows, "evidence": []})
+    assert "Take its numbers as unsigned." in prose.evidence(unchecked)
+    assert "unsigned" not in prose.evidence(summary)
+
+
+def test_isolation_that_differed_between_boots_is_counted(summary):
+    def fourth(row):
+        return row["field"] == "per_boot.3.isolation.enclave.kind"
+
+    mixed = altered(summary, "context", {"value": "none"}, fourth)
+    assert "kind bubblewrap (9 boots), none (3 boots)" in provenance.isolation(mixed)
+
+
+def test_what_the_records_do_not_say_is_not_recorded(summary):
+    silent = altered(summary, "context", {"field": "x"}, lambda row: row["field"] == "kernel")
+    assert "Kernel\n:   not recorded\n" in provenance.box(silent)
+
+
+def test_failures_are_listed_with_their_reasons(summary):
+    failed = {"statistic": "failures", "status": "failed", "value": "2", "detail": "timed out"}
+    listed = prose.failures(altered(summary, "metrics", failed, lambda row: row["at"] == ""))
+    assert "| Cold start | plain | 2 | timed out |" in listed
+
+
+def test_what_was_not_measured_is_named(summary):
+    absent = {"status": "not measured", "statistic": "", "detail": "planned"}
+    listed = prose.failures(
+        altered(summary, "metrics", absent, lambda row: row["metric"] == "throughput")
+    )
+    assert r"Not measured: Throughput \(planned\)." in listed
+
+
+def test_a_field_that_differed_in_one_boot_has_a_row_of_its_own(summary):
+    def one(row):
+        return (row["repetition"], row["boot"], row["field"]) == ("1", "0", "threads")
+
+    listed = provenance.parity(altered(summary, "parity", {"enclave": "1", "equal": "False"}, one))
+    assert "| threads | 2 | 2 | 1 | 2 | 1 boots | **no** |" in listed
+    assert "| threads | 2 | 2 | 2 | 2 | 11 boots | yes |" in listed
+
+
+def test_the_specifications_share_of_flags_stands_corrected(summary):
+    text = prose.specification(summary)
+    assert "In a normal sample 0.27 % of all values" in " ".join(text.split())
+
+
+def test_a_second_model_gets_labels_of_its_own(summary, tmp_path, literature):
+    both = Summary(
+        {
+            name: [*rows, *({**row, "model": "distilbert"} for row in rows if "model" in row)]
+            for name, rows in summary.rows.items()
+        }
+    )
+    fragments.write(both, literature, tmp_path)
+    text = (tmp_path / "_memory.md").read_text()
+    assert "{#tbl-peak-rss}" in text
+    assert "{#tbl-peak-rss-2}" in text
+    assert "distilbert on laptop" in text
+
+
+def test_a_metric_without_a_section_stands_under_other(summary, tmp_path, literature):
+    renamed = altered(
+        summary, "metrics", {"metric": "novelty"}, lambda r: r["metric"] == "peak_rss"
+    )
+    fragments.write(Summary({**renamed.rows, "distribution": []}), literature, tmp_path)
+    assert "{#tbl-novelty}" in (tmp_path / "_other.md").read_text()
+    assert (tmp_path / "_memory.md").read_text() == "Not measured.\n"

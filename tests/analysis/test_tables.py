@@ -1,0 +1,142 @@
+import pytest
+
+from bench.analysis import tables
+
+NBSP = "\u00a0"
+
+
+@pytest.mark.parametrize(
+    ("value", "arm", "text"),
+    [
+        (4.0581, 0.029, "4.06"),
+        (1.0624, 0.0053, "1.062"),
+        (1.0624, 0.05, "1.06"),
+        (1603.4, 80, "1,603"),
+        (0.0613, 0.0007, "0.0613"),
+        (1.0, 1e-15, "1.0000"),
+        (12.0, 0.0, "12.00"),
+        (-3.21, 0.1, "−3.2"),
+        (0.0, 0.0, "0"),
+        (1234.5, 0.0, "1,234"),
+    ],
+)
+def test_a_number_has_the_digits_its_interval_supports(value, arm, text):
+    assert tables.number(value, arm) == text
+
+
+def row(**changes):
+    fields = {"status": "ok", "detail": "", "value": "4.0581", "low": "4.024", "high": "4.082"}
+    return fields | changes
+
+
+def test_a_value_stands_with_its_interval_in_the_same_digits():
+    assert tables.measured(row()) == "4.06 [4.02, 4.08]"
+
+
+def test_a_long_tail_does_not_blur_the_value():
+    assert tables.measured(row(value="4.81", low="4.78", high="7.48")) == "4.81 [4.78, 7.48]"
+
+
+def test_a_value_without_an_interval_stands_alone():
+    assert tables.measured(row(low="", high="")) == "4.058"
+
+
+def test_what_is_not_estimable_is_no_number():
+    small = row(status="not estimable", detail="n=5 < 6", value="", low="", high="")
+    assert tables.measured(small) == r"not estimable (n\=5 \< 6)"
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("", "–"),
+        ("tokens=128", f"128{NBSP}tokens"),
+        ("sessions=1", f"1{NBSP}session"),
+        ("payload_bytes=64", f"64{NBSP}B"),
+        ("payload_bytes=1024", f"1{NBSP}KiB"),
+        ("payload_bytes=1048576", f"1{NBSP}MiB"),
+        ("payload_bytes=1500", f"1500{NBSP}B"),
+        ("tokens=8;stage=key_release", f"8{NBSP}tokens, key release"),
+    ],
+)
+def test_a_point_is_said_as_a_reader_would(at, said):
+    assert tables.point(at) == said
+
+
+def test_a_pipe_table_has_caption_label_and_numbers_to_the_right():
+    made = tables.pipe(["Side", "p50"], [["plain", "4.06 [4.02, 4.08]"]], "Latency.", "latency")
+    assert made.splitlines() == [
+        "| Side | p50 |",
+        "| :--- | ---: |",
+        "| plain | 4.06 [4.02, 4.08] |",
+        "",
+        ": Latency. {#tbl-latency}",
+    ]
+
+
+def test_words_that_start_like_numbers_stay_left():
+    made = tables.pipe(["At"], [[f"16{NBSP}tokens"], ["2 % longer"]], "C", "l")
+    assert made.splitlines()[1] == "| :--- |"
+
+
+def test_a_refused_estimate_keeps_its_column_to_the_right():
+    made = tables.pipe(["p99"], [["5.8 [5.1, 9.0]"], [r"not estimable (n\=9 \< 368)"]], "C", "l")
+    assert made.splitlines()[1] == "| ---: |"
+
+
+def test_a_column_that_says_nothing_is_left_out():
+    made = tables.pipe(["a", "b", "c"], [["x", "", "1"], ["y", "–", "2"]], "C", "l")
+    assert made.splitlines()[0] == "| a | c |"
+
+
+def test_every_ratio_names_its_denominator():
+    fields = row(numerator="enclave", denominator="plain", ratio="1.06", low="1.05", high="1.07")
+    fields |= {"at": "", "n": "60", "detectable": "0.004", "verdict": "good", "title": "Request"}
+    made = tables.overheads([fields], "here", "ratios")
+    assert f"| enclave{NBSP}/{NBSP}plain | 1.06 [1.05, 1.07] | 60 | ± 0.4 % | good |" in made
+
+
+def test_sides_stand_in_their_order_within_a_point():
+    cells = [
+        row(statistic="p50", at=at, side=side, n="60", title="T", unit="ms", verdict="")
+        for side in ("null", "plain", "enclave")
+        for at in ("tokens=8", "tokens=32")
+    ]
+    lines = tables.metric(cells, "here", "t").splitlines()[2:8]
+    assert [line.split("|")[1:3] for line in lines] == [
+        [f" {at}{NBSP}tokens ", f" {side} "]
+        for at in (8, 32)
+        for side in ("plain", "enclave", "null")
+    ]
+
+
+def test_a_metric_whose_every_attempt_failed_points_to_the_reasons():
+    failed = row(statistic="failures", at="", side="plain", n="0", title="T", unit="ms")
+    assert "@sec-failures" in tables.metric([failed | {"status": "failed"}], "here", "t")
+
+
+def test_a_stage_a_side_does_not_have_has_no_number():
+    def stage(side, name, kind="stage"):
+        return row(side=side, stage=name, kind=kind, unit="ms", title="Cold start")
+
+    made = tables.stages(
+        [stage("plain", "load"), stage("enclave", "attest"), stage("enclave", "load")], "here", "s"
+    )
+    assert "| attest | – | 4.06 [4.02, 4.08] |" in made
+    assert made.index("attest") < made.index("| load")
+
+
+@pytest.mark.parametrize("text", ["a|b", "*x*", "[a](b)", "{{< include /etc/passwd >}}", "<b>"])
+def test_text_from_data_cannot_be_markdown(text):
+    escaped = tables.plain(text)
+    assert all(escaped[i - 1] == "\\" for i, c in enumerate(escaped) if c in "|*[]{}<>()")
+
+
+def test_a_digest_that_was_cut_shows_it():
+    assert tables.code("abcdef", 3) == "`abc…`"
+    assert tables.code("a`b|c") == "`a'b/c`"
+    assert tables.code("") == "–"
+
+
+def test_an_absent_file_has_no_rows(tmp_path):
+    assert tables.read(tmp_path / "evidence.csv") == []
