@@ -15,7 +15,7 @@ PYTHON ?= python3
 TORCH ?= cpu
 TARGET ?= all
 CPU_INDEX := https://download.pytorch.org/whl/cpu
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --require-hashes --no-deps
 
 LOCKS := $(patsubst %,envs/%.lock,workflow image measure analysis report)
 RUN_LOCKS := $(LOCKS) envs/minilm.lock envs/torch-$(TORCH).lock
@@ -66,7 +66,7 @@ $(RUN):
 	@$(PIP) -r envs/torch-$(TORCH).lock $(if $(filter cpu,$(TORCH)),2>/dev/null || { \
 	  echo '  not on the index that pip is set up with; from $(CPU_INDEX)'; \
 	  $(PIP) -r envs/torch-cpu.lock --index-url $(CPU_INDEX); } || { \
-	  echo 'make: hint: no CPU build of torch for this machine; TORCH=default make report' >&2; exit 1; })
+	  echo 'make: hint: is there a network? a machine that has no CPU build needs TORCH=default' >&2; exit 1; })
 	@echo 'set-up 2/3: $(words $(LOCKS)) environments'
 	@$(PIP) $(addprefix -r ,$(LOCKS))
 	@echo 'set-up 3/3: all-MiniLM-L6-v2'

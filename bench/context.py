@@ -70,7 +70,7 @@ def _records() -> Iterator[str]:
 
 
 def noise() -> dict[str, float]:
-    """Load and steal so far: read before and after, the difference says how quiet the machine was."""
+    """Load and steal so far; the difference of two readings says how quiet it was between them."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     ticks = os.sysconf("SC_CLK_TCK")
     busy = sum(int(value) for value in fields) - int(fields[3]) - int(fields[4])
@@ -81,11 +81,11 @@ def noise() -> dict[str, float]:
     }
 
 
-def revision(root: Path) -> str | None:
-    """`git describe` of the checkout, or None where this is none."""
+def revision(root: Path) -> dict[str, str]:
+    """`git describe` of the checkout, and nothing where this is none."""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--tags"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+        return {}
+    return {"revision": done.stdout.strip()}

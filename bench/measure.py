@@ -32,6 +32,7 @@ ATTESTED = ("bare", "enclave")
 SERVICE_PORT = 5000
 ECHO_PORT = 5001
 EVIDENCE_SCHEMA = 1
+REPOSITORY = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Boot:
 
 def tier(platform: Platform, job: Job) -> None:
     """Measure every boot that is not kept yet, then write records and evidence."""
-    plan = job.plan({**platform.facts(), **context.machine()})
+    plan = job.plan({**platform.facts(), **context.machine(), **context.revision(REPOSITORY)})
     identity = records.identity(plan)
     parts = job.records.parent / f".tier{job.tier}"
     boots, began = [], time.monotonic()
@@ -186,5 +187,6 @@ def _say(job: Job, number: int, began: float, what: str) -> None:
     left = ""
     if number:
         seconds = (time.monotonic() - began) / number * (job.boots - number)
-        left = f", at most {seconds / 60:.1f} min left in this repetition"
-    print(f"measure {job.model} on {job.instance}: {done}: {what}{left}", file=sys.stderr, flush=True)
+        left = f", about {seconds / 60:.1f} min left in this repetition"
+    line = f"measure {job.model} on {job.instance}: {done}: {what}{left}"
+    print(line, file=sys.stderr, flush=True)

@@ -11,11 +11,8 @@ MODEL_TABLE = Path("config/models.tsv")
 METRIC_TABLE = Path("config/metrics.tsv")
 
 given = [Path(os.path.relpath(name)) for name in workflow.configfiles]
-settings.check(
-    config,
-    Path("config/config.schema.yaml"),
-    [CONFIG, *(name for name in given if name != CONFIG)],
-)
+FILES = [CONFIG, *(name for name in given if name != CONFIG)]  # the last one wins
+settings.check(config, Path("config/config.schema.yaml"), FILES)
 
 METRICS = catalogue.read(METRIC_TABLE)
 INSTANCES = plan.chosen_instances(
@@ -29,7 +26,7 @@ PLATFORM = config["platform"]
 PLATFORM_MODULE = f"bench.platforms.{PLATFORM.replace('-', '_')}"
 
 if config["records"] == "measured":
-    plan.require_platform(PLATFORM_MODULE, CONFIG)
+    plan.require_platform(PLATFORM_MODULE, FILES[-1])
     plan.require_fit(INSTANCES, plan.this_machine(), INSTANCE_TABLE)
 
 

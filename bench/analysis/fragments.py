@@ -67,6 +67,7 @@ WHOLE: dict[str, Callable[[Summary], str]] = {
     "answer": prose.answer,
     "numbers": prose.cards,
     "provenance": provenance.box,
+    "isolation": provenance.isolation_facts,
     "failures": prose.failures,
     "evidence": prose.evidence,
     "specification": prose.specification,

@@ -9,7 +9,7 @@ from bench.analysis.prose import HEADLINE, Summary
 from bench.analysis.tables import Row, code, distinct, plain, select
 
 PROVENANCE = (
-    ("Isolation asked for", "isolation_level"),
+    ("Isolation set up outside", "isolation_level"),
     ("Transport", "transport"),
     ("vCPUs of a server", "vcpus"),
     ("Enclave memory, MiB", "enclave_memory_mib"),
@@ -42,7 +42,7 @@ def box(summary: Summary) -> str:
     groups = "; ".join(f"{plain(m)} on {plain(i)}" for i, m in summary.groups())
     lines += [("Model and instance", groups), ("Weights from", _all(summary, "model_source"))]
     lines += [("Measured", _dates(summary)), ("Repetitions", _counts(summary))]
-    lines.append(("Isolation found", isolation(summary)))
+    lines.append(("Isolation found inside", isolation(summary)))
     lines += [(name, _range(summary, field)) for name, field in PROVENANCE]
     lines += [(name, _digest(summary, field)) for name, field in DIGESTS]
     body = "\n".join(f"{name}\n:   {value}\n" for name, value in lines)
@@ -91,14 +91,36 @@ def _counts(summary: Summary) -> str:
 
 
 def isolation(summary: Summary) -> str:
-    """What the enclave itself found around it, over all boots."""
-    found: dict[str, list[str]] = {}
+    """The level of isolation that the enclave itself found around it, over all boots."""
+    found = _isolation(summary, "enclave")
+    return _tally(found["level"]) if "level" in found else "not recorded"
+
+
+def isolation_facts(summary: Summary) -> str:
+    """What the confidential sides found around them, fact by fact, folded away."""
+    sides = {side: _isolation(summary, side) for side in ("bare", "enclave")}
+    names = list(dict.fromkeys(name for found in sides.values() for name in found))
+    if not names:
+        return "No side reported what isolation it found.\n"
+    body = [
+        [code(name), *(_tally(found.get(name, [])) for found in sides.values())] for name in names
+    ]
+    caption = "Isolation, read from inside by the servers themselves."
+    table = tables.pipe(["Fact", *sides], body, caption, "isolation")
+    summary_line = "<summary>Isolation that the servers found, fact by fact</summary>"
+    return f"<details>\n{summary_line}\n\n{table}\n</details>\n"
+
+
+def _isolation(summary: Summary, side: str) -> dict[str, list[str]]:
+    """Values of every fact, one for each boot; the members of a list are joined."""
+    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
     for row in summary["context"]:
-        head, _, name = row["field"].partition(".isolation.enclave.")
-        if name and head.startswith("per_boot."):
-            found.setdefault(name, []).append(row["value"])
-    parts = [f"{plain(name)} {_tally(values)}" for name, values in found.items()]
-    return "; ".join(parts) or "not recorded"
+        head, _, rest = row["field"].partition(f".isolation.{side}.")
+        if rest and head.startswith("per_boot."):
+            boot = (row["instance"], row["model"], row["repetition"], head)
+            name = rest.partition(".")[0]
+            found.setdefault(name, {}).setdefault(boot, []).append(row["value"])
+    return {name: [", ".join(v) for v in boots.values()] for name, boots in found.items()}
 
 
 def _tally(values: Sequence[str]) -> str:
@@ -120,10 +142,11 @@ def parity(summary: Summary) -> str:
         found = select(rows, instance=instance, model=model, field=name)
         values = distinct(found, *sides, "equal")
         for value in values:
-            boots = "all" if len(values) == 1 else str(sum(_same(row, value) for row in found))
+            count = sum(_same(row, value) for row in found)
+            boots = "all boots" if len(values) == 1 else f"{count} of {len(found)} boots"
             alike = "yes" if value[-1] == "True" else "**no**"
             cells = [plain(cell) or "not recorded" for cell in value[:-1]]
-            body.append([plain(name), *cells, f"{boots} boots", alike])
+            body.append([plain(name), *cells, boots, alike])
     header = ["Field", *sides, "In", "Alike"]
     return tables.pipe(header, body, "What the sides reported about themselves.", "parity")
 

@@ -210,7 +210,7 @@ def _waterfalls(subject: Subject, wholes: Sequence[Cell], stages: Sequence[Cell]
 def _cells(
     group: Sequence[Source], listed: Mapping[str, catalogue.Metric]
 ) -> dict[str, list[Cell]]:
-    """Cells per metric, in the order first seen; RecordError for a metric the catalogue lacks."""
+    """Cells per metric, ordered; RecordError for a metric or side the catalogue lacks."""
     samples: dict[tuple[str, str, facts.At], list[Sample]] = defaultdict(list)
     warmups: dict[tuple[str, str, facts.At], int] = defaultdict(int)
     failures: dict[tuple[str, str, facts.At], list[str]] = defaultdict(list)
@@ -218,11 +218,11 @@ def _cells(
     for source in group:
         every: tuple[Observation | Failure, ...] = source.records.observations
         for record in every + source.records.failures:
-            metric = listed.get(record.metric)
-            if metric is None:
+            known = listed.get(record.metric)
+            if known is None:
                 _unlisted(source, "metric", record.metric, "one of the catalogue")
-            elif record.side not in metric.sides:
-                _unlisted(source, "side", record.side, f"one of {', '.join(metric.sides)}")
+            elif record.side not in known.sides:
+                _unlisted(source, "side", record.side, f"one of {', '.join(known.sides)}")
             key = (record.metric, record.side, record.at)
             keys.setdefault(key)
             if isinstance(record, Failure):
@@ -234,12 +234,18 @@ def _cells(
                     Sample(source.repetition, record.boot, record.block, record.side, record.value)
                 )
     cells: dict[str, list[Cell]] = defaultdict(list)
-    for key in keys:
+    for key in sorted(keys, key=lambda key: _order(listed[key[0]], *key[1:])):
         metric, side, at = key
         cells[metric].append(
             Cell(side, at, tuple(samples[key]), warmups[key], tuple(failures[key]))
         )
     return cells
+
+
+def _order(metric: catalogue.Metric, side: str, at: facts.At) -> tuple[list[float], int]:
+    """Numeric axes up, sides as the catalogue has them; stages stay in the order they ran in."""
+    numbers = [float(value) for _, value in at if not isinstance(value, str)]
+    return numbers, metric.sides.index(side)
 
 
 def _unlisted(source: Source, field: str, found: str, expected: str) -> NoReturn:

@@ -154,13 +154,15 @@ def metric(rows: Sequence[Row], where: str, label: str) -> str:
         return "Every attempt failed; @sec-failures has the reasons.\n"
     names = [STATISTICS.get(name, name) for name in statistics]
     header = ["At", "Side", *names, "boot medians", "n", "Verdict"]
-    caption = f"{plain(title)}, in {plain(unit)}, with 95 % intervals. {where}."
+    caption = f"{plain(title)}. In {plain(unit)}, with 95 % intervals; {where}."
     return pipe(header, body, caption, label)
 
 
 def _ordered(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """(at, side) pairs: points in the order first seen, within a point the sides in their order."""
-    found, points = distinct(rows, "at", "side"), [at for (at,) in distinct(rows, "at")]
+    """(at, side) pairs: points as the side with most of them has them, then sides in order."""
+    found = distinct(rows, "at", "side")
+    fullest = max(distinct(rows, "side"), key=lambda side: sum(side[0] == s for _, s in found))
+    points = [at for (at,) in distinct([*select(rows, side=fullest[0]), *rows], "at")]
     order = {side: place for place, side in enumerate(SIDES)}
     return sorted(found, key=lambda pair: (points.index(pair[0]), order.get(pair[1], len(order))))
 
@@ -190,7 +192,7 @@ def overheads(rows: Sequence[Row], where: str, label: str) -> str:
         body.append([*cells, least, plain(row["verdict"])])
     header = ["At", "Compared", "Ratio", "pairs", "A/A limit", "Verdict"]
     title = plain(rows[0]["title"])
-    caption = f"{title}: ratios, median over pairs, with 95 % intervals. {where}."
+    caption = f"{title}. Ratios: medians over pairs, with 95 % intervals; {where}."
     return pipe(header, body, caption, label)
 
 
@@ -214,5 +216,5 @@ def stages(rows: Sequence[Row], where: str, label: str) -> str:
         body.append([words.get(kind, stage.replace("_", " ")), *cells])
     unit = rows[0]["unit"]
     title = plain(rows[0]["title"])
-    caption = f"{title}: stages in {unit}, medians over boots, with 95 % intervals. {where}."
+    caption = f"{title}. Stages in {unit}: medians over boots, with 95 % intervals; {where}."
     return pipe(["Stage", *sides], body, caption, label)

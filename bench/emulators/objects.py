@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,15 +58,16 @@ def serve(folder: Path, caller: Principal | None = None) -> Iterator[ObjectStore
         raise ObjectStoreError(f"{folder} is not a folder that could be served")
     caller = caller or new_principal("reader")
     access_key, secret_key = caller.access_key_id, caller.secret_access_key
-    with tempfile.TemporaryDirectory(prefix="objects-") as scratch:
-        environment = {
-            "HOME": scratch,
-            "PATH": os.defpath,
-            "RCLONE_CONFIG": "",
-            "RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"',
-        }
-        command = [_rclone(), *ARGUMENTS, str(folder.resolve())]
-        with spawn(command, env=environment, log=Path(scratch) / "log") as server:
+    environment = {
+        "HOME": "/nonexistent",  # with no cache and no configuration there is nothing to keep
+        "PATH": os.defpath,
+        "RCLONE_CONFIG": "",
+        "RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"',
+    }
+    command = [_rclone(), *ARGUMENTS, str(folder.resolve())]
+    with os.fdopen(os.memfd_create("log"), "rb") as memory:
+        log = Path(f"/proc/self/fd/{memory.fileno()}")
+        with spawn(command, env=environment, log=log) as server:
             yield ObjectStore(_endpoint_url(server), access_key, secret_key)
 
 

@@ -17,6 +17,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -158,11 +159,14 @@ def _die() -> NoReturn:
             for pidfd in new.values():
                 _send(pidfd, signal.SIGSTOP)
             frozen |= new
+        # None of our own threads may run any more and take a child's death for a result: nothing
+        # below lets go of the interpreter lock, and nobody else gets it for an hour.
+        sys.setswitchinterval(3600.0)
         for pidfd in frozen.values():
             _send(pidfd, signal.SIGKILL)
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
     os._exit(1)
 
 
@@ -185,10 +189,9 @@ def _open_descendants(ancestor: int, opened: contextlib.ExitStack) -> dict[int, 
 def _processes() -> dict[int, tuple[int, int]]:
     """Process number -> (parent, start time in clock ticks); zombies are left out."""
     processes = {}
-    for name in os.listdir(PROC):
-        if name.isdigit():
-            with contextlib.suppress(ProcessLookupError):
-                processes[int(name)] = _read_process(int(name))
+    for pid in (int(path.name) for path in PROC.iterdir() if path.name.isdigit()):
+        with contextlib.suppress(ProcessLookupError):
+            processes[pid] = _read_process(pid)
     return processes
 
 
@@ -221,7 +224,7 @@ def _find(program: str) -> str:
     path = shutil.which(program)
     if path is None:
         raise FileNotFoundError(f"{program} is not on PATH or not executable")
-    return os.path.abspath(path)
+    return str(Path(path).absolute())
 
 
 class _LastingThread:

@@ -174,7 +174,7 @@ def _bwrap(
     for path in [*folders, *read_only]:
         argv += ["--ro-bind", str(path), str(path)]
     for link in links:
-        argv += ["--symlink", os.readlink(link), str(link)]
+        argv += ["--symlink", str(link.readlink()), str(link)]
     if run_dir:
         argv += ["--ro-bind", str(run_dir), str(VSOCK_FOLDER)]
     for name, value in variables.items():
@@ -190,7 +190,7 @@ def _system() -> list[str]:
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
         if path.is_symlink():
-            argv += ["--symlink", os.readlink(path), str(path)]
+            argv += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             argv += ["--ro-bind", str(path), str(path)]
     return argv
@@ -205,7 +205,7 @@ def _python() -> tuple[list[Path], list[Path]]:
     executable = Path(sys.executable)
     while executable.is_symlink():
         links.append(executable)
-        executable = Path(os.path.normpath(executable.parent / os.readlink(executable)))
+        executable = Path(os.path.normpath(executable.parent / executable.readlink()))
     base = Path(sys.base_prefix)
     wanted = [Path(sys.prefix), base, base.resolve(), executable.parent.parent]
     folders = [path for path in dict.fromkeys(wanted) if not _is_below(path, SYSTEM_FOLDERS)]
@@ -234,7 +234,7 @@ def _script(paths: Sequence[Path]) -> str:
         lines += [f"{mount} --rbind {_quote(path)} {place}"]
     for link in _hidden(links):
         lines += [f"{mkdir} -p {_staged(link.parent)}"]
-        lines += [f"{ln} -s {_quote(os.readlink(link))} {_staged(link)}"]
+        lines += [f"{ln} -s {_quote(link.readlink())} {_staged(link)}"]
     required = " | ".join(f"rw*:{_quote(path)}" for path in [Path("/"), *hidden])
     lines += [
         f"{mount} --move /dev/shm /tmp",

@@ -23,6 +23,7 @@ READY = b"ready\n"
 READY_SECONDS = 180.0
 CONNECT_SECONDS = 10.0
 BACKLOG = 256
+FOLDER = "confbench-"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -70,12 +71,21 @@ class PlainEndpoint:
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
-    """A private folder with a path short enough for Unix sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="confbench-"))
+    """A private folder with a path short enough for Unix sockets; it names the process it is of."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove run folders of ours whose process is gone: it was killed before it could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        pid = folder.name.removeprefix(FOLDER).split("-")[0]
+        dead = pid.isdigit() and not Path("/proc", pid).exists()
+        if dead and folder.lstat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def listen(path: Path) -> socket.socket:

@@ -191,6 +191,7 @@ class Machine:
 @contextmanager
 def lease(files: Files, shape: Shape, *, sessions: int, require: str | None) -> Iterator[Machine]:
     """Everything around an enclave, running; gone when the context ends."""
+    guest.sweep()
     public = estate.Public.read(files.state)
     built = measurements.read(files.measurements)
     image = measurements.check(files.image.read_bytes(), built, file=str(files.image))

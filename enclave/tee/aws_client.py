@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +36,6 @@ WRITE_BYTES = 15 * 1024
 
 CONFIG: dict[str, Any] = {
     "defaults_mode": "legacy",  # "auto" would ask the instance metadata service
-    "ignore_configured_endpoint_urls": True,
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",  # the model's own AEAD covers every byte
     "retries": {"total_max_attempts": 1, "mode": "standard"},
@@ -76,9 +76,7 @@ def make(
     scheme = "http" if endpoint.tls is None else "https"
     if urlsplit(endpoint.url).scheme != scheme:
         raise RemoteProtocolError(f"endpoint {endpoint.url!r} is not {scheme}")
-    session = Session(session_vars=CLOSED)
-    session.register_component("data_loader", _Models())
-    client: BaseClient = session.create_client(
+    client: BaseClient = _session().create_client(
         service,
         region_name=endpoint.region,
         endpoint_url=endpoint.url,
@@ -95,6 +93,14 @@ def make(
     events.register_first("before-send", before_send)
     events.register_last("before-parameter-build.s3", _stay_in_region)
     return client
+
+
+@cache
+def _session() -> Session:
+    """One for both clients: it holds botocore's parsed data, and no credentials."""
+    session = Session(session_vars=CLOSED)
+    session.register_component("data_loader", _Models())
+    return session
 
 
 def _stay_in_region(context: dict[str, Any], **_: object) -> None:

@@ -60,7 +60,7 @@ def unwrap(blob: bytes, key: RSAPrivateKey) -> bytes:
     2. ContentInfo of EnvelopedData version 2: recipients and content, no more.
     3. One KeyTransRecipientInfo version 2 by subject key identifier, RSAES-OAEP with SHA-256.
     4. Content of type data under AES-256-CBC, whole or in pieces.
-    5. The content key is 32 bytes, and the padding is right: judged together, at the end.
+    5. The wrapped key is for `key` and the padding is right: judged together, at the end.
     """
     try:
         wrapped, iv, ciphertext = _parse(blob)
@@ -70,7 +70,7 @@ def unwrap(blob: bytes, key: RSAPrivateKey) -> bytes:
         plaintext = unpadder.update(padded) + unpadder.finalize()
     except (ValueError, TypeError):
         raise KeyReleaseError(UNREADABLE) from None
-    if not released:
+    if not released:  # 5
         raise KeyReleaseError(UNREADABLE)
     return plaintext
 
@@ -144,8 +144,6 @@ def _content_key(wrapped: bytes, key: RSAPrivateKey) -> tuple[bytes, bool]:
             wrapped, asymmetric.OAEP(asymmetric.MGF1(sha256), sha256, label=None)
         )
     except ValueError:
-        return bytes(CONTENT_KEY_BYTES), False
-    if len(content_key) != CONTENT_KEY_BYTES:  # 5
         return bytes(CONTENT_KEY_BYTES), False
     return content_key, True
 

@@ -37,7 +37,7 @@ def report() -> dict[str, Fact]:
         "net_interfaces": _interfaces(),
         "net_routed": routed,
         "tcp_out": bool(routed),
-        "visible_pids": sum(name.isdigit() for name in os.listdir(PROC)),
+        "visible_pids": sum(path.name.isdigit() for path in PROC.iterdir()),
         "root_ro": bool(root.f_flag & os.ST_RDONLY),
         "root_filesystem": _root_filesystem(),
         "host_files": [str(path) for path in HOST_FILES if path.exists()],
@@ -114,7 +114,7 @@ def _writable() -> list[str]:
         for point, (options, kind) in mounts.items()
         if "rw" in options.split(",")
         and kind not in STATELESS
-        and os.path.isdir(point)
+        and Path(point).is_dir()
         and os.access(point, os.W_OK)
     )
 

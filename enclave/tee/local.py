@@ -8,13 +8,11 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from enclave.tee import aws
-from enclave.tee import ECHO_PORT, KMS_PORT, OBJECTS_PORT, SERVICE_PORT, ObjectStream
+from enclave.tee import ECHO_PORT, SERVICE_PORT, ObjectStream, aws
 from enclave.tee.channels import HybridVsock
 from enclave.tee.nsm import Nsm
 from enclave.wire.sealed import Manifest

@@ -60,7 +60,7 @@ class Manifest:
     key_arn: str
     encryption_context: Mapping[str, str]
     nonce_prefix: bytes
-    key_commitment: bytes | None = None  # commit(data key): no other key will be used
+    key_commitment: bytes  # commit(data key): no other key will be used
 
     @property
     def chunks(self) -> int:
@@ -71,7 +71,6 @@ class Manifest:
         """Deterministic CBOR map by field name; LocalProtocolError if a field is out of bounds."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values |= {name: dict(values[name]) for name in ("config", "encryption_context")}
-        values = {name: value for name, value in values.items() if value is not None}
         if fault := _fault(values):
             raise LocalProtocolError(f"a manifest that cannot be signed: {fault}")
         return cbor.encode(values)
@@ -104,15 +103,14 @@ _BOUNDS = {
     "nonce_prefix": exactly(7),
     "key_commitment": exactly(32),
 }
-_OPTIONAL = {"key_commitment"}
 
 
 def _fault(values: Mapping[Any, Any]) -> str:
     """What is wrong with a manifest's fields; empty if nothing is."""
-    if not _BOUNDS.keys() - _OPTIONAL <= values.keys() <= _BOUNDS.keys():
+    if values.keys() != _BOUNDS.keys():
         return "not the closed set of a manifest's fields"
     for name, bounds in _BOUNDS.items():
-        if name in values and (fault := bounds.fault(values[name])):
+        if fault := bounds.fault(values[name]):
             return f"{name}: {fault}"
     for name, kinds in (("config", (int, float, str)), ("encryption_context", (str,))):
         entries = values[name].items()
@@ -256,7 +254,7 @@ class Opener:
 
 
 def _fits(manifest: Manifest, key: Buffer) -> bool:
-    return len(key) == KEY_BYTES and manifest.key_commitment in (None, commit(key))
+    return len(key) == KEY_BYTES and manifest.key_commitment == commit(key)
 
 
 def _chunk_bytes(manifest: Manifest, index: int) -> int:

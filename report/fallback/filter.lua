@@ -3,7 +3,7 @@
 
 local stringify = pandoc.utils.stringify
 
--- Attributes are given as lists throughout: a table by name has no order, and the page would differ
+-- Several attributes are given as a list: by name they have no order, and the page would differ
 -- from run to run.
 
 local function fail(message, hint)
@@ -32,7 +32,13 @@ local NO_CELLS = {
 
 -- Callouts ------------------------------------------------------------------------------------
 
-local CALLOUTS = { note = "Note", tip = "Tip", warning = "Warning", important = "Important", caution = "Caution" }
+local CALLOUTS = {
+  note = "Note",
+  tip = "Tip",
+  warning = "Warning",
+  important = "Important",
+  caution = "Caution",
+}
 
 local function callout(div)
   for kind, name in pairs(CALLOUTS) do
@@ -54,7 +60,7 @@ local labels, counts, sections = {}, { fig = 0, tbl = 0 }, {}
 
 local function define(kind, id, number)
   if labels[id] then
-    fail("the label " .. id .. " stands twice", "every figure, table and section has a label of its own")
+    fail("the label " .. id .. " stands twice", "each figure, table and section has its own")
   end
   labels[id] = { name = NAMES[kind], number = number }
 end
@@ -114,11 +120,13 @@ end
 local function tabular(tbl)
   local id = tbl.identifier
   if not id:match("^tbl%-") then
-    fail("a table without a label: " .. stringify(tbl.caption.long), "end its caption with {#tbl-name}")
+    fail("a table without a label: " .. stringify(tbl.caption.long), "end its caption in {#tbl-...}")
   end
-  local caption = pandoc.Inlines(count("tbl", id)) .. pandoc.utils.blocks_to_inlines(tbl.caption.long)
+  local words = pandoc.utils.blocks_to_inlines(tbl.caption.long)
+  local caption = pandoc.Inlines(count("tbl", id)) .. words
   tbl.caption.long = { pandoc.Plain(pandoc.Span(caption)) }
-  local attributes = { { "role", "region" }, { "tabindex", "0" }, { "aria-label", stringify(caption) } }
+  local name = { "aria-label", stringify(caption) }
+  local attributes = { { "role", "region" }, { "tabindex", "0" }, name }
   return pandoc.Div(tbl, pandoc.Attr("", { "scroll" }, attributes))
 end
 
@@ -127,7 +135,7 @@ local function reference(cite)
   for i, citation in ipairs(cite.citations) do
     local label = labels[citation.id]
     if not label then
-      fail("nothing has the label " .. citation.id, "references are @fig-..., @tbl-... and @sec-...")
+      fail("nothing has the label " .. citation.id, "references: @fig-..., @tbl-..., @sec-...")
     end
     if i > 1 then
       out:insert(pandoc.Str(", "))

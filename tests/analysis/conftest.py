@@ -56,6 +56,9 @@ STAGES = {
 PLAIN_STAGES = ("launch", "import", "load", "tokenizer", "ready")
 
 
+ISOLATION = {"net_interfaces": ["lo"], "cpus": [0, 1], "no_new_privs": 1, "level": "bwrap"}
+
+
 def context(repetition: int, boots: int = 4, **changes: object) -> dict[str, object]:
     """A context as bench.measure writes it."""
     like = {"cpus": "0,1", "python": "3.11.9", "threads": 2, "torch": "2.13.0+cpu"}
@@ -76,7 +79,7 @@ def context(repetition: int, boots: int = 4, **changes: object) -> dict[str, obj
         {
             "boot": boot, "started": f"2026-01-0{repetition}T10:0{boot}:00+00:00",
             "noise": {"busy_s": 61.5, "steal_s": 0.1 * boot}, "load_1min": 0.4,
-            "isolation": {side: {"kind": "bubblewrap", "network": False} for side in ("enclave",)},
+            "isolation": {"bare": ISOLATION | {"level": "process"}, "enclave": ISOLATION},
             "parity": {side: dict(like) for side in ("plain", "bare", "enclave", "null")},
         }
         for boot in range(boots)

@@ -77,6 +77,16 @@ def test_points_with_different_verdicts_get_none_in_the_answer(summary):
     assert "specification" not in prose.answer(two)
 
 
+def test_the_card_shows_the_highest_price_and_the_null_run_at_that_point(summary):
+    rows = tables.select(
+        summary["overhead"], metric=prose.HEADLINE, numerator="enclave", denominator="plain"
+    )
+    highest = max(rows, key=lambda row: float(row["ratio"]))
+    made = prose.cards(summary)
+    assert f"[{tables.measured(highest, 'ratio').split(' ')[0]} ×]{{.big}}" in made
+    assert made.count(tables.point(highest["at"])) == 2
+
+
 def test_without_an_evidence_check_the_page_warns(summary):
     unchecked = Summary({**summary.rows, "evidence": []})
     assert "Take its numbers as unsigned." in prose.evidence(unchecked)
@@ -85,10 +95,16 @@ def test_without_an_evidence_check_the_page_warns(summary):
 
 def test_isolation_that_differed_between_boots_is_counted(summary):
     def fourth(row):
-        return row["field"] == "per_boot.3.isolation.enclave.kind"
+        return row["field"] == "per_boot.3.isolation.enclave.level"
 
-    mixed = altered(summary, "context", {"value": "none"}, fourth)
-    assert "kind bubblewrap (9 boots), none (3 boots)" in provenance.isolation(mixed)
+    mixed = altered(summary, "context", {"value": "process"}, fourth)
+    assert provenance.isolation(mixed) == "bwrap (9 boots), process (3 boots)"
+
+
+def test_facts_of_isolation_stand_side_by_side(summary):
+    listed = provenance.isolation_facts(summary)
+    assert r"| `cpus` | 0\, 1 (all 12 boots) | 0\, 1 (all 12 boots) |" in listed
+    assert "| `level` | process (all 12 boots) | bwrap (all 12 boots) |" in listed
 
 
 def test_what_the_records_do_not_say_is_not_recorded(summary):
@@ -115,8 +131,8 @@ def test_a_field_that_differed_in_one_boot_has_a_row_of_its_own(summary):
         return (row["repetition"], row["boot"], row["field"]) == ("1", "0", "threads")
 
     listed = provenance.parity(altered(summary, "parity", {"enclave": "1", "equal": "False"}, one))
-    assert "| threads | 2 | 2 | 1 | 2 | 1 boots | **no** |" in listed
-    assert "| threads | 2 | 2 | 2 | 2 | 11 boots | yes |" in listed
+    assert "| threads | 2 | 2 | 1 | 2 | 1 of 12 boots | **no** |" in listed
+    assert "| threads | 2 | 2 | 2 | 2 | 11 of 12 boots | yes |" in listed
 
 
 def test_the_specifications_share_of_flags_stands_corrected(summary):

@@ -49,6 +49,20 @@ def test_a_full_run_gives_one_row_for_one_printed_fact(summary_folder):
     assert len(facts) == len(set(facts)) > 500
 
 
+def test_rows_are_in_order_whatever_order_chance_measured_them_in(small):
+    paths, run = small()
+    for path in paths:
+        head, *lines = path.read_text().splitlines()
+        path.write_text("\n".join([head, *reversed(lines)]) + "\n")
+    found = rows(run(), "metrics", metric="request_latency", statistic="p50")
+    order = [(row["at"], row["side"]) for row in found]
+    assert order == [
+        (f"tokens={tokens}", side)
+        for tokens in (16, 64, 128)
+        for side in ("plain", "bare", "enclave", "null")
+    ]
+
+
 def test_printed_medians_are_the_medians_of_the_records(small):
     paths, run = small()
     values = [
@@ -207,7 +221,7 @@ def test_the_context_is_kept_leaf_by_leaf(summary_folder):
     found = rows(summary_folder, "context", repetition="2")
     facts = {row["field"]: row["value"] for row in found}
     assert facts["pcrs.0"] == "a1" * 48
-    assert facts["per_boot.3.isolation.enclave.kind"] == "bubblewrap"
+    assert facts["per_boot.3.isolation.enclave.level"] == "bwrap"
     assert facts["emulated"] == "true"
 
 

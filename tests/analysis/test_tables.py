@@ -110,6 +110,18 @@ def test_sides_stand_in_their_order_within_a_point():
     ]
 
 
+def test_stages_that_one_side_lacks_stand_where_they_ran():
+    def cell(side, stage):
+        at = f"tokens=8;stage={stage}"
+        return row(statistic="p50", at=at, side=side, n="60", title="T", unit="ms", verdict="")
+
+    plain = [cell("plain", stage) for stage in ("received", "sent")]
+    enclave = [cell("enclave", stage) for stage in ("received", "opened", "sent")]
+    lines = tables.metric([*plain, *enclave], "here", "t").splitlines()[2:7]
+    stages = [line.split("|")[1].split(", ")[1].strip() for line in lines]
+    assert stages == ["received", "received", "opened", "sent", "sent"]
+
+
 def test_a_metric_whose_every_attempt_failed_points_to_the_reasons():
     failed = row(statistic="failures", at="", side="plain", n="0", title="T", unit="ms")
     assert "@sec-failures" in tables.metric([failed | {"status": "failed"}], "here", "t")

@@ -294,7 +294,7 @@ IDLE = "import os, sys, signal; os.write(int(sys.argv[1]), b'up'); signal.pause(
 
 def test_stopped_it_is_gone_whole(level: Level, tmp_path: Path) -> None:
     read, write = os.pipe()
-    with open(read, "rb", buffering=0) as pipe:
+    with os.fdopen(read, "rb", buffering=0) as pipe:
         argv = [sys.executable, "-I", "-c", IDLE, str(write)]
         argv = command(level, argv, vcpus=CPUS, memory_mib=MEMORY_MIB)
         with spawn(argv, pass_fds=[write], log=tmp_path / "log") as inside:
@@ -313,7 +313,7 @@ spawn(sys.argv[2:], pass_fds=[int(sys.argv[1])]).wait()
     read, write = os.pipe()
     argv = [sys.executable, "-I", "-c", IDLE, str(write)]
     argv = command(level, argv, vcpus=CPUS, memory_mib=MEMORY_MIB)
-    with open(read, "rb", buffering=0) as pipe:
+    with os.fdopen(read, "rb", buffering=0) as pipe:
         with subprocess.Popen(
             [sys.executable, "-c", launcher, str(write), *argv],
             pass_fds=[write],

@@ -55,6 +55,15 @@ def test_store_cannot_redirect_to_another_region(status: str, code: str) -> None
     assert host.ports == [OBJECTS_PORT]
 
 
+def test_request_for_another_host_is_not_sent() -> None:
+    """A bucket's name is the host's choice, and some names lead botocore elsewhere."""
+    host = Host(http("200 OK", b""))
+    bucket = "arn:aws:s3:local-1:000000000000:accesspoint/elsewhere"
+    with pytest.raises(RemoteProtocolError, match=r"on the channel to s3\.emulated"):
+        get_object(host.dial, "http://s3.emulated", REGION, HELD, bucket, "key")
+    assert host.ports == []
+
+
 def test_environment_is_not_consulted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config").write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n")
     for name, value in {

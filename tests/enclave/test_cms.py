@@ -208,6 +208,10 @@ def test_envelope_for_another_key_is_refused() -> None:
     refused(wrap(DATA_KEY, OTHER_KEY.public_key(), content_key=CONTENT_KEY, iv=IV))
 
 
+def test_key_that_stands_in_for_an_unreadable_one_opens_nothing() -> None:
+    refused(wrap(DATA_KEY, OTHER_KEY.public_key(), content_key=bytes(32), iv=IV))
+
+
 @given(st.integers(0, len(ENVELOPE) - 1), st.integers(1, 255))
 @settings(max_examples=200, deadline=None)
 def test_changed_byte_is_refused_with_the_one_error_or_garbles_the_key(at: int, flip: int) -> None:
