@@ -34,6 +34,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # exec: make itself is snakemake's parent, and a run ends with the make that started it
 report: $(RUN)
+	@$(if $(filter all,$(TARGET)),echo 'report: results/report/index.html, once it says that all steps are done')
 	@exec $(BIN)/snakemake $(TARGET) $(if $(CONFIG),--configfile $(CONFIG))
 
 test: $(RUN) $(DEV)

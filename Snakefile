@@ -36,7 +36,3 @@ rule all:
         every_record("jsonl"),
         "results/summary/evidence.csv",
         "results/report/index.html",
-
-
-onsuccess:
-    print("done: results/report/index.html")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -18,7 +17,7 @@ READY = b"ready\n"
 
 
 def main(cmdline: str, arguments: Sequence[str]) -> None:
-    """`cmdline` is measured; `arguments` name inherited descriptors and are not."""
+    """`cmdline` is measured; `arguments` say how the host is reached and are not."""
     measured = parse(cmdline)
     owner = Ed25519PublicKey.from_public_bytes(bytes.fromhex(measured["owner"]))
     tee = choose(measured["platform"], arguments)
@@ -40,6 +39,6 @@ def choose(platform: str, arguments: Sequence[str]) -> Tee:
     if platform == "local":
         from enclave.tee.local import LocalTee
 
-        listener, nsm, folder = arguments
-        return LocalTee(int(listener), int(nsm), Path(folder))
+        nsm, *place = arguments
+        return LocalTee(int(nsm), *place)
     raise SystemExit(f"error: platform {platform!r} in the kernel command line is not known")

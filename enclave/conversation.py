@@ -1,6 +1,6 @@
 """What an enclave says about one session: a receipt for every answer, statements over all of them.
 
-Receipts are AIR v1, whose claim set is closed; what chains them stands in our own signed statements.
+Receipts are AIR v1, whose claim set is closed; what chains them stands in our own statements.
 """
 
 from __future__ import annotations

@@ -29,7 +29,10 @@ rule measure_tier:
         shape=enclave_shape,
         workload={name: config[name] for name in plan.WORKLOAD},
         metrics=tier_metrics,
-        isolation={"require": config["require_isolation"]},
+        isolation={
+            "require": config["require_isolation"],
+            "transport": config["transport"],
+        },
     message:
         "measure tier {wildcards.tier} of {wildcards.model} on {wildcards.platform}/{wildcards.instance}, repetition {wildcards.rep}"
     script:

@@ -1,6 +1,7 @@
 """One repetition of one tier: progress to the terminal, what servers say to the log's folder."""
 
 import os
+import sys
 from pathlib import Path
 
 from bench import measure
@@ -8,6 +9,7 @@ from bench.emulators import process
 from bench.platforms import Shape, local
 from bench.probes import Workload
 
+sys.stdout = open(snakemake.log[0], "w", buffering=1)
 process.tie_to(int(os.environ["CONFBENCH_CONTROLLER"]))
 
 given, asked = snakemake.input, snakemake.params

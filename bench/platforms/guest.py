@@ -17,38 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.emulators.process import Process, spawn
-from bench.platforms import PlatformError
+from bench.platforms import PlatformError, wires
 
 READY = b"ready\n"
 READY_SECONDS = 180.0
-CONNECT_SECONDS = 10.0
-BACKLOG = 256
 FOLDER = "confbench-"
 REPOSITORY = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class HybridEndpoint:
-    """An enclave on Firecracker's hybrid vsock: one socket, and `CONNECT port` picks the port."""
-
-    start_ns: Mapping[str, int]
-    path: Path
-    write_bytes: int | None = None
-
-    def connect(self, port: int) -> socket.socket:
-        """A stream to one of the enclave's ports; PlatformError where it does not listen."""
-        stream = connect(self.path)
-        stream.settimeout(CONNECT_SECONDS)
-        stream.sendall(b"CONNECT %d\n" % port)
-        answer = b""
-        while not answer.endswith(b"\n"):
-            byte = stream.recv(1)
-            if not byte:
-                stream.close()
-                raise PlatformError(f"the enclave does not listen on port {port}")
-            answer += byte
-        stream.settimeout(None)
-        return stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +37,7 @@ class PlainEndpoint:
         """A stream to one of the server's ports."""
         place = self.sockets[port]
         if isinstance(place, Path):
-            return connect(place)
+            return wires.connect(place)
         stream = socket.create_connection(place)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return stream
@@ -86,25 +60,6 @@ def sweep() -> None:
         dead = pid.isdigit() and not Path("/proc", pid).exists()
         if dead and folder.lstat().st_uid == os.getuid():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def listen(path: Path) -> socket.socket:
-    """A listening Unix socket."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    listener.listen(BACKLOG)
-    return listener
-
-
-def connect(path: Path) -> socket.socket:
-    """A connected Unix socket."""
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        stream.connect(str(path))
-    except OSError:
-        stream.close()
-        raise
-    return stream
 
 
 def start(argv: Sequence[str], *, pass_fds: Sequence[int], log: Path) -> tuple[Process, int]:

@@ -25,7 +25,7 @@ from bench.emulators import estate, keyring, kms, nsm, objects, pki, sandbox
 from bench.host.relay import Relay
 from bench.image import cpio, measurements
 from bench.image.eif import Kind
-from bench.platforms import DataKey, Endpoint, PlatformError, Shape, guest
+from bench.platforms import DataKey, Endpoint, PlatformError, Shape, guest, wires
 from bench.verify import Policy
 from bench.verify.evidence import Expected
 from enclave.wire.sealed import Manifest, verify_manifest
@@ -35,6 +35,11 @@ NAME = "local"
 MODULE_ID = "i-0c0ffee0c0ffee0c0-enc0c0ffee0c0ffee0c"
 KMS_NAME = "kms.local"  # what requests are signed for; a relay decides where they go
 OBJECTS_NAME = "objects.local"
+TRANSPORTS = {
+    "uds": "unix sockets in the manner of hybrid vsock",
+    "vsock": "AF_VSOCK over the kernel's loopback",
+}
+VSOCK_OFFSETS = {"bare": 10_000, "enclave": 20_000}  # all on one machine, so told apart by port
 SERVICE_PORT, ECHO_PORT, SETTINGS_PORT, KMS_PORT, OBJECTS_PORT = 5000, 5001, 7000, 8000, 8001
 
 
@@ -64,6 +69,7 @@ class Machine:
     settings: Settings
     root: Path
     relays: Mapping[int, tuple[str, int]]
+    transport: str
     name: str = NAME
 
     @property
@@ -86,7 +92,7 @@ class Machine:
             "settings_digest": self.settings.digest().hex(),
             "security_mode": "evaluation",
             "isolation_level": self.level.value,
-            "transport": "unix sockets in the manner of hybrid vsock",
+            "transport": TRANSPORTS[self.transport],
             "object_store": "rclone serve s3 over loopback",
             "vcpus": self.shape.vcpus,
             "enclave_memory_mib": self.shape.memory_mib,
@@ -118,7 +124,7 @@ class Machine:
     @contextmanager
     def _plain(self, side: str) -> Iterator[Endpoint]:
         with guest.run_folder() as folder, ExitStack() as stack:
-            service = stack.enter_context(guest.listen(folder / "service.sock"))
+            service = stack.enter_context(wires.listen(folder / "service.sock"))
             echo = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             ready, announce = os.pipe()
             stack.callback(os.close, ready)
@@ -139,19 +145,17 @@ class Machine:
     @contextmanager
     def _guest(self, side: str) -> Iterator[Endpoint]:
         with guest.run_folder() as folder, ExitStack() as stack:
-            vsock = folder / "vsock"
-            vsock.mkdir()
+            wire = self._wires(side, folder)
+            stack.callback(wire.close)
             for port, target in self.relays.items():
-                stack.enter_context(Relay(vsock / f"v.sock_{port}", target))
-            asked = stack.enter_context(guest.listen(vsock / f"v.sock_{SETTINGS_PORT}"))
-            listener = stack.enter_context(guest.listen(vsock / "v.sock"))
+                stack.enter_context(Relay(wire.address(port), target))
+            asked = stack.enter_context(wire.listen(SETTINGS_PORT))
             ours, theirs = socket.socketpair()
             stack.enter_context(ours)
             threading.Thread(target=nsm.serve, args=(self._nsm(), ours), daemon=True).start()
-            descriptors = (listener.fileno(), theirs.fileno())
             process, began_ns = guest.start(
-                self._command(side, descriptors, vsock),
-                pass_fds=descriptors,
+                self._command(side, theirs.fileno(), wire, folder),
+                pass_fds=(theirs.fileno(), *wire.descriptors),
                 log=self.files.logs / f"{side}.log",
             )
             stack.enter_context(process)
@@ -162,23 +166,28 @@ class Machine:
             parent.shutdown(socket.SHUT_WR)
             ready_ns = guest.wait_ready(process, parent.fileno(), side)
             start_ns = {"launch": dialled_ns - began_ns, "whole": ready_ns - began_ns}
-            yield guest.HybridEndpoint(start_ns, vsock / "v.sock")
+            yield wires.WiredEndpoint(start_ns, wire)
+
+    def _wires(self, side: str, folder: Path) -> wires.Wires:
+        if self.transport == "vsock":
+            return wires.Vsock(VSOCK_OFFSETS[side])
+        return wires.HybridVsock(folder)
 
     def _nsm(self) -> nsm.NsmEmulator:
         root = pki.load_or_create(self.files.state / "private", _now())
         return nsm.NsmEmulator(self.built.pcrs, root, _now, MODULE_ID, role_arn=keyring.INSTANCE)
 
-    def _command(self, side: str, descriptors: Sequence[int], vsock: Path) -> list[str]:
+    def _command(self, side: str, nsm: int, wire: wires.Wires, folder: Path) -> list[str]:
         """The boot code of the unpacked image: in the sandbox, or beside it."""
         level = self.level if side == "enclave" else sandbox.Level.PROCESS
         python = [sys.executable, "-I", "-B", str(self.root / "init"), str(self.root)]
         return sandbox.command(
             level,
-            [*python, *map(str, descriptors), str(sandbox.vsock_folder(level, vsock))],
+            [*python, str(nsm), *wire.arguments(sandbox.vsock_folder(level, folder))],
             vcpus=_cpus(self.shape.vcpus),
             memory_mib=self.shape.memory_mib if side == "enclave" else None,
             read_only=[self.root],
-            run_dir=vsock,
+            run_dir=folder,
         )
 
     def _unconfined(self, argv: Sequence[str]) -> list[str]:
@@ -189,9 +198,13 @@ class Machine:
 
 
 @contextmanager
-def lease(files: Files, shape: Shape, *, sessions: int, require: str | None) -> Iterator[Machine]:
+def lease(
+    files: Files, shape: Shape, *, sessions: int, require: str | None, transport: str = "uds"
+) -> Iterator[Machine]:
     """Everything around an enclave, running; gone when the context ends."""
     guest.sweep()
+    if transport == "vsock":
+        wires.require_vsock()
     public = estate.Public.read(files.state)
     built = measurements.read(files.measurements)
     image = measurements.check(files.image.read_bytes(), built, file=str(files.image))
@@ -236,6 +249,7 @@ def lease(files: Files, shape: Shape, *, sessions: int, require: str | None) -> 
             settings,
             root,
             relays,
+            transport,
         )
 
 

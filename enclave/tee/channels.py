@@ -68,19 +68,25 @@ def _asked_port(stream: socket.socket) -> int | None:
 
 
 class Vsock:
-    """AF_VSOCK. A peer's CID proves nothing (the parent can be anyone), so none is looked at."""
+    """AF_VSOCK. A peer's CID proves nothing (the parent can be anyone), so none is looked at.
+
+    `offset` is added to every port number; it is 0 where a guest has a CID of its own.
+    """
 
     write_bytes: int | None = VSOCK_WRITE_BYTES
 
-    def __init__(self, ports: tuple[int, ...], parent_cid: int = PARENT_CID) -> None:
+    def __init__(
+        self, ports: tuple[int, ...], parent_cid: int = PARENT_CID, offset: int = 0
+    ) -> None:
         self._parent_cid = parent_cid
-        self._listeners = [_listen_vsock(port) for port in ports]
+        self._offset = offset
+        self._listeners = {port: _listen_vsock(port + offset) for port in ports}
 
     def dial(self, port: int) -> socket.socket:
         """Connect to the parent's port; OSError where nothing listens."""
         stream = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
         try:
-            stream.connect((self._parent_cid, port))
+            stream.connect((self._parent_cid, port + self._offset))
         except OSError:
             stream.close()
             raise
@@ -89,8 +95,9 @@ class Vsock:
     def accept(self) -> Iterator[tuple[int, socket.socket]]:
         """Connections on any of our ports."""
         ready: SimpleQueue[tuple[int, socket.socket]] = SimpleQueue()
-        for listener in self._listeners:
-            threading.Thread(target=_accept_into, args=(listener, ready), daemon=True).start()
+        for port, listener in self._listeners.items():
+            arguments = port, listener, ready
+            threading.Thread(target=_accept_into, args=arguments, daemon=True).start()
         while True:
             yield ready.get()
 
@@ -103,8 +110,7 @@ def _listen_vsock(port: int) -> socket.socket:
 
 
 def _accept_into(
-    listener: socket.socket, ready: SimpleQueue[tuple[int, socket.socket]]
+    port: int, listener: socket.socket, ready: SimpleQueue[tuple[int, socket.socket]]
 ) -> None:
-    port = listener.getsockname()[1]
     while True:
         ready.put((port, listener.accept()[0]))

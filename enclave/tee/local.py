@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from enclave.tee import ECHO_PORT, SERVICE_PORT, ObjectStream, aws
-from enclave.tee.channels import HybridVsock
+from enclave.tee.channels import HybridVsock, Vsock
 from enclave.tee.nsm import Nsm
 from enclave.wire.sealed import Manifest
 from enclave.wire.settings import Settings
@@ -26,10 +26,9 @@ class LocalTee:
 
     platform = "local"
 
-    def __init__(self, listener: int, nsm: int, folder: Path) -> None:
-        self._channels = HybridVsock(
-            socket.socket(fileno=listener), folder, (SERVICE_PORT, ECHO_PORT)
-        )
+    def __init__(self, nsm: int, kind: str, *place: str) -> None:
+        """`nsm` is an inherited descriptor; `unix DESCRIPTOR FOLDER` or `vsock CID OFFSET`."""
+        self._channels = _channels(kind, *place)
         self._nsm_stream = socket.socket(fileno=nsm)
         self._nsm_lock = threading.Lock()
         self._nsm = Nsm(self._transact)
@@ -65,3 +64,12 @@ class LocalTee:
         if len(data) != count:
             raise OSError("the security module hung up")
         return data
+
+
+def _channels(kind: str, first: str, second: str) -> HybridVsock | Vsock:
+    ports = (SERVICE_PORT, ECHO_PORT)
+    if kind == "vsock":
+        return Vsock(ports, parent_cid=int(first), offset=int(second))
+    if kind == "unix":
+        return HybridVsock(socket.socket(fileno=int(first)), Path(second), ports)
+    raise SystemExit(f"error: channel {kind!r}, expected unix or vsock")

@@ -17,7 +17,7 @@ from pyhpke.keys.x25519_key import X25519Key
 from enclave.wire.errors import RemoteProtocolError
 
 SUITE_NAME = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305"
-SUITE_ID = bytes.fromhex("0020" "0001" "0003")  # RFC 9180 section 7: KEM, KDF, AEAD
+SUITE_ID = bytes.fromhex("002000010003")  # RFC 9180 section 7: KEM, KDF, AEAD
 PUBLIC_KEY_BYTES = 32
 ENCAPSULATED_BYTES = 32
 

@@ -130,7 +130,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Ask for a signed statement; `records` is the digest of record lines to commit to, or empty."""
+    """Ask for a signed statement; `records` is a digest it shall commit to, or empty."""
 
     records: bytes = b""
 

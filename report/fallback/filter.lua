@@ -120,7 +120,7 @@ end
 local function tabular(tbl)
   local id = tbl.identifier
   if not id:match("^tbl%-") then
-    fail("a table without a label: " .. stringify(tbl.caption.long), "end its caption in {#tbl-...}")
+    fail("a table without a label: " .. stringify(tbl.caption.long), "its caption ends {#tbl-...}")
   end
   local words = pandoc.utils.blocks_to_inlines(tbl.caption.long)
   local caption = pandoc.Inlines(count("tbl", id)) .. words

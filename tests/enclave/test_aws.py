@@ -260,6 +260,7 @@ def test_manifest_and_settings_name_key_and_object(
             key_arn=parties.arn,
             encryption_context=CONTEXT,
             nonce_prefix=bytes(7),
+            key_commitment=bytes(32),
         )
         key = aws.release_key(dial, chosen(url, held), manifest, PRIVATE_KEY, parties.document())
     assert key == data_key
