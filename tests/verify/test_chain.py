@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import asn1crypto.x509
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from bench.emulators import pki
 from bench.verify import nitro
@@ -118,7 +119,7 @@ def test_an_authority_below_a_path_length_of_zero_is_refused() -> None:
 
 @pytest.mark.parametrize("level", AUTHORITIES)
 def test_an_authority_without_the_ca_flag_is_refused(level: str) -> None:
-    refused("authority", forged(level, authority=False, path_length=None))
+    refused("authority", forged(level, authority=False, path_length=None, key_cert_sign=True))
 
 
 @pytest.mark.parametrize("level", AUTHORITIES)
@@ -179,12 +180,40 @@ def test_bytes_after_an_authority_are_refused() -> None:
 
 
 def test_a_der_boolean_other_than_ff_is_refused() -> None:
-    """BER's other way to write TRUE: here in CA:TRUE of the region's certificate."""
-    root, region, *rest = forge.chain().cabundle
-    true = bytes.fromhex("30060101ff020102")  # SEQUENCE, BOOLEAN TRUE, INTEGER 2
-    assert region.count(true) == 1
-    ber = region.replace(true, bytes.fromhex("3006010101020102"))
-    refused("certificate", replace(forge.chain(), cabundle=(root, ber, *rest)))
+    refused("certificate", in_ber(forge.chain()))
+
+
+def test_a_parser_that_reads_ber_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = x509.load_der_x509_certificate
+    lenient = lambda der: strict(der.replace(BER_TRUE, DER_TRUE))  # noqa: E731
+    monkeypatch.setattr(x509, "load_der_x509_certificate", lenient)
+    refused("certificate", in_ber(forge.chain()))
+
+
+DER_TRUE = bytes.fromhex("30060101ff020102")  # SEQUENCE, BOOLEAN TRUE, INTEGER 2: CA:TRUE
+BER_TRUE = bytes.fromhex("3006010101020102")  # another way to write it, in BER
+
+
+def in_ber(chain: pki.Chain) -> pki.Chain:
+    root, region, *rest = chain.cabundle
+    assert region.count(DER_TRUE) == 1
+    return replace(chain, cabundle=(root, region.replace(DER_TRUE, BER_TRUE), *rest))
+
+
+@pytest.mark.filterwarnings("ignore")  # as it is for most callers
+@pytest.mark.parametrize(("field", "value"), [("version", 0), ("serial_number", 0)])
+def test_a_certificate_of_version_1_or_without_a_serial_number_is_refused(
+    field: str, value: int
+) -> None:
+    """With extensions, and rightly signed."""
+    region, key = forge.issue(forge.root(), "CN=region", HONEST["region"]), forge.root().key
+    parsed = asn1crypto.x509.Certificate.load(region.der)
+    parsed["tbs_certificate"][field] = value
+    signature = key.sign(parsed["tbs_certificate"].dump(force=True), ec.ECDSA(SHA384()))
+    parsed["signature_value"] = signature
+    rest = forge.path_to(region, {name: HONEST[name] for name in LEVELS[1:]})
+    bundle = (forge.root().der, parsed.dump(force=True), *rest.cabundle[1:])
+    refused("certificate", replace(rest, cabundle=bundle))
 
 
 def test_unused_bits_in_a_certificates_signature_are_refused() -> None:
