@@ -19,6 +19,14 @@ Release = Callable[[int, int], None]
 class Model(Protocol):
     """Loaded weights that embed texts."""
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest text it takes, special tokens included; longer ones are cut."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether its linear layers were repacked for this CPU."""
+
     def embed(self, token_ids: Tensor, mask: Tensor, /) -> Tensor:
         """(B, L) int64 ids and their (B, L) mask to (B, H) float32 rows of length 1."""
 

@@ -39,10 +39,11 @@ class Engine:
         values = ctypes.string_at(embedding.data_ptr(), embedding.nbytes)
         return Output(tuple(embedding.shape), values)
 
-    def parity(self) -> dict[str, str | int]:
+    def parity(self) -> dict[str, str | int | bool]:
         """What has to be alike wherever two servers are compared."""
         return {
             "cpus": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
+            "packed_linears": self._model.packed,
             "python": platform.python_version(),
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),
@@ -64,4 +65,5 @@ def load(
     if module is None:
         raise VerificationError("architecture", found=architecture, expected=list(ARCHITECTURES))
     model = module.load(weights.view, config, release=weights.release)
-    return Engine(model, Tokenizer(tokenizer), len(weights.view))
+    texts = Tokenizer(tokenizer, max_tokens=model.max_tokens)
+    return Engine(model, texts, len(weights.view))

@@ -119,6 +119,11 @@ class Model:
     norm: Norm
     layers: tuple[Layer, ...]
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest text it takes, special tokens included; longer ones are cut."""
+        return self.config.max_seq_length
+
     def embed(self, token_ids: Tensor, mask: Tensor) -> Tensor:
         """Embed B texts of at most L tokens, padded to L; mask is 1 for a token, 0 for padding.
 
