@@ -1,23 +1,23 @@
 """Facts: the rows of the summary's CSV files, one row for one printed fact.
 
 Everything is a pure function from a `Cell`'s samples to rows of text and numbers. A number that
-could not be had is None (an empty field) beside a status that says why; it is never 0.
+could not be had is None (an empty field) beside a status that says why; it is never 0. A sample is
+a row of a frame: repetition, boot, block, side, value.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from bench.analysis import overhead, stats, verdict
-from bench.analysis.overhead import Sample
+from bench.records import Axes
 
 Row = dict[str, str | int | float | bool | None]
-At = tuple[tuple[str, str | int | float], ...]
 
 OK, SMALL, FAILED, ABSENT, UNLIKE = "ok", "not estimable", "failed", "not measured", "no parity"
 
@@ -55,25 +55,21 @@ class Cell:
     """All values of one metric on one side at one point of its axes, warm-ups apart."""
 
     side: str
-    at: At
-    samples: tuple[Sample, ...]
+    at: Axes
+    samples: pd.DataFrame
     warmups: int = 0
     failures: tuple[str, ...] = ()
 
     @property
     def values(self) -> list[float]:
-        return [sample.value for sample in self.samples]
+        return self.samples["value"].to_list()
 
-    def groups(self, level: str) -> list[list[float]]:
-        """Values by repetition, or by (repetition, boot), in order."""
-        groups: dict[tuple[int, ...], list[float]] = defaultdict(list)
-        for sample in self.samples:
-            boot = (sample.boot,) if level == "boot" else ()
-            groups[(sample.repetition, *boot)].append(sample.value)
-        return [values for _, values in sorted(groups.items())]
+    def groups(self, *levels: str) -> list[pd.Series[float]]:
+        """Values by repetition, or by repetition and boot, in order."""
+        return [values for _, values in self.samples.groupby(list(levels))["value"]]
 
 
-def place(at: At) -> str:
+def place(at: Axes) -> str:
     """Axes as one field: `tokens=128`."""
     return ";".join(f"{name}={value}" for name, value in at)
 
@@ -83,10 +79,10 @@ def metric_rows(
 ) -> list[Row]:
     """The catalogue's statistics of one cell, the specification's, and the counts beside them."""
     head = subject.row() | {"side": cell.side, "at": place(cell.at)}
-    boots, repetitions = cell.groups("boot"), cell.groups("repetition")
+    boots, repetitions = cell.groups("repetition", "boot"), cell.groups("repetition")
     head |= {"repetitions": len(repetitions), "boots": len(boots)}
     rows: list[Row] = []
-    if cell.samples:
+    if len(cell.samples):
         for statistic in summary:
             rows.append(head | _statistic(subject, statistic, cell, bands))
         rows += [head | row for row in _counts(cell, boots, repetitions)]
@@ -126,7 +122,7 @@ def _estimate(name: str, estimate: stats.Estimate) -> Row:
 
 
 def _counts(
-    cell: Cell, boots: Sequence[Sequence[float]], repetitions: Sequence[Sequence[float]]
+    cell: Cell, boots: Sequence[pd.Series[float]], repetitions: Sequence[pd.Series[float]]
 ) -> Iterable[Row]:
     n = len(cell.values)
     medians = [stats.quantile(boot, 0.5) for boot in boots]
@@ -167,8 +163,8 @@ def overhead_rows(
     cells: every side of one metric at one point. Each row draws from a generator of its own, so
     that a further row changes no other row's interval.
     """
-    samples = [sample for cell in cells for sample in cell.samples]
-    sides = {cell.side for cell in cells if cell.samples}
+    samples = pd.concat([cell.samples for cell in cells])
+    sides = set(samples["side"])
     head = subject.row() | {"at": place(cells[0].at), "resamples": resamples, "seed": seed}
     estimates: dict[tuple[str, str], stats.Estimate] = {}
     rows: list[Row] = []
@@ -213,14 +209,14 @@ def stage_rows(
     rows: list[Row] = []
     start = 0.0
     for cell in stages:
-        if not cell.samples:
+        if cell.samples.empty:
             continue
         estimate = stats.estimate_quantile(cell.values, 0.5)
         row = _estimate("value", estimate) | {"kind": "stage", "stage": dict(cell.at)[name]}
         row["start"] = None if estimate.value is None else start
         rows.append(head | row | {"order": len(rows)})
         start += stats.quantile(cell.values, 0.5)
-    measured = [_by_boot(cell) for cell in stages if cell.samples]
+    measured = [_by_boot(cell) for cell in stages if len(cell.samples)]
     wholes = _by_boot(whole)
     complete = sorted(set(wholes).intersection(*measured)) if measured else []
     parts = [[stage[boot] for stage in measured] for boot in complete]
@@ -238,7 +234,5 @@ def stage_rows(
 
 def _by_boot(cell: Cell) -> dict[tuple[int, int], float]:
     """A boot's value; should a boot have several, their median."""
-    groups: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for sample in cell.samples:
-        groups[sample.repetition, sample.boot].append(sample.value)
-    return {boot: stats.quantile(values, 0.5) for boot, values in sorted(groups.items())}
+    boots = cell.samples.groupby(["repetition", "boot"])["value"]
+    return boots.agg(stats.quantile, p=0.5).to_dict()

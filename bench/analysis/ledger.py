@@ -7,8 +7,9 @@ CPUs, library versions, weights). Where a field differs no ratio of these sides 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import pandas as pd
 
 from bench.analysis import overhead
 from bench.analysis.facts import Row
@@ -21,47 +22,45 @@ def ledger(group: Sequence[Records]) -> dict[str, dict[str, object]]:
     A side that some boot has no entry for is left out: what is unknown once is unknown.
     """
     boots = [boot for found in group for boot in _boots(found)]
-    seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for boot in boots:
-        for field, sides in _parity(boot).items():
-            for side, value in sides.items():
-                seen[field][side].append(value)
     return {
-        field: {side: _one(values) for side, values in sides.items() if len(values) == len(boots)}
-        for field, sides in seen.items()
+        str(field): {
+            side: values.iloc[0] if values.nunique() == 1 else values.to_list()
+            for side, values in sides.items()
+            if values.count() == len(boots)
+        }
+        for field, sides in _parity(boots).groupby("field")
     }
 
 
 def rows(found: Records) -> dict[str, list[Row]]:
     """Rows of context.csv and parity.csv for one records file."""
-    context: list[Row] = [{"field": field, "value": value} for field, value in _flat(found.context)]
-    parity: list[Row] = []
-    for boot in _boots(found):
-        for field, sides in sorted(_parity(boot).items()):
-            row: Row = {side: sides[side] for side in overhead.LEDGER if side in sides}
-            equal = len(row) == len(overhead.LEDGER) and len(set(row.values())) == 1
-            parity.append(row | {"boot": str(boot.get("boot")), "field": field, "equal": equal})
-    return {"context": context, "parity": parity}
+    parity = _parity(_boots(found))
+    equal = (parity.nunique(axis=1) == 1) & parity.notna().all(axis=1)
+    return {
+        "context": [{"field": field, "value": value} for field, value in _flat(found.context)],
+        "parity": parity.assign(equal=equal).reset_index().to_dict("records"),
+    }
 
 
-def _one(values: Sequence[str]) -> object:
-    return values[0] if len(set(values)) == 1 else list(values)
+def _boots(found: Records) -> list[tuple[str, Mapping[str, object]]]:
+    """Each boot's name and what its sides reported, as far as the context has either."""
+    boots = found.context.get("per_boot")
+    maps = [boot for boot in boots if isinstance(boot, Mapping)] if isinstance(boots, list) else []
+    reports = [(str(boot.get("boot")), boot.get("parity")) for boot in maps]
+    return [(boot, sides if isinstance(sides, Mapping) else {}) for boot, sides in reports]
 
 
-def _boots(found: Records) -> list[Mapping[str, object]]:
-    boots = found.context.get("per_boot", [])
-    return [boot for boot in boots if isinstance(boot, Mapping)] if isinstance(boots, list) else []
-
-
-def _parity(boot: Mapping[str, object]) -> dict[str, dict[str, str]]:
-    """One boot's fields by side, turned to sides by field."""
-    sides = boot.get("parity", {})
-    turned: dict[str, dict[str, str]] = defaultdict(dict)
-    if isinstance(sides, Mapping):
-        for side, fields in sides.items():
-            for field, value in _flat(fields):
-                turned[field][side] = value
-    return turned
+def _parity(boots: Sequence[tuple[str, Mapping[str, object]]]) -> pd.DataFrame:
+    """A row per boot and field, a column per side; NaN where a boot has no entry for one."""
+    told = [
+        (place, boot, field, side, value)
+        for place, (boot, sides) in enumerate(boots)
+        for side, fields in sides.items()
+        for field, value in _flat(fields)
+    ]
+    keys = ["place", "boot", "field", "side"]
+    values = pd.DataFrame(told, columns=[*keys, "value"]).groupby(keys)["value"].last()
+    return values.unstack("side").reindex(columns=overhead.LEDGER)
 
 
 def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:

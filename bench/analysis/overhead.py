@@ -6,11 +6,10 @@ alike; the ratio is formed inside the block, before anything is pooled.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 
 from bench.analysis import stats
 
@@ -20,17 +19,6 @@ NULL = ("null", "plain")
 # The sides that serve the model; `tcp` only echoes, so a ledger of threads and digests has
 # nothing to say about it.
 LEDGER = ("plain", "bare", "enclave", "null")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One value that counts (no warm-up), with the place it was measured at."""
-
-    repetition: int
-    boot: int
-    block: int
-    side: str
-    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +41,35 @@ class Blocks:
         return sum(len(boot) for repetition in self.levels for boot in repetition)
 
 
-def block_ratios(samples: Iterable[Sample], numerator: str, denominator: str) -> Blocks:
+def block_ratios(samples: pd.DataFrame, numerator: str, denominator: str) -> Blocks:
     """numerator / denominator per block: of the two positions' means, of longer cells' medians.
 
-    A block counts only where both sides have equally many values in it: a mirrored block that
-    lost a position is no longer balanced against drift. A side that is no part of the host's
-    interleaving (one value per boot, block 0) is paired by boot.
+    samples: repetition, boot, block, side, value. A block counts only where both sides have
+    equally many values in it: a mirrored block that lost a position is no longer balanced against
+    drift. A side that is no part of the host's interleaving (one value per boot, block 0) is
+    paired by boot.
     """
-    cells: dict[tuple[int, int, int], dict[str, list[float]]] = defaultdict(dict)
-    for sample in samples:
-        if sample.side in (numerator, denominator):
-            place = (sample.repetition, sample.boot, sample.block)
-            cells[place].setdefault(sample.side, []).append(sample.value)
-    tree: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    incomplete = 0
-    for (repetition, boot, _), sides in sorted(cells.items()):
-        top, bottom = sides.get(numerator, []), sides.get(denominator, [])
-        centre = float(np.median(bottom)) if bottom else 0.0
-        if len(top) != len(bottom) or centre <= 0:
-            incomplete += 1
-            continue
-        tree[repetition][boot].append(float(np.median(top)) / centre)
-    levels = tuple(tuple(map(tuple, boots.values())) for boots in tree.values())
-    return Blocks(levels, incomplete)
+    top, bottom = (
+        samples[samples["side"] == side].groupby(["repetition", "boot", "block"])["value"]
+        for side in (numerator, denominator)
+    )
+    centre = bottom.median().where(lambda median: median > 0)
+    ratios = (top.median() / centre).where(top.count() - bottom.count() == 0)
+    levels = tuple(
+        tuple(tuple(boot) for _, boot in repetition.groupby("boot"))
+        for _, repetition in ratios.dropna().groupby("repetition")
+    )
+    return Blocks(levels, incomplete=int(ratios.isna().sum()))
 
 
-def ratio_of_medians(samples: Iterable[Sample], numerator: str, denominator: str) -> float | None:
+def ratio_of_medians(samples: pd.DataFrame, numerator: str, denominator: str) -> float | None:
     """Ratio of the sides' medians of repetition medians: the specification's reading (5.1)."""
-    sides: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for sample in samples:
-        sides[sample.side][sample.repetition].append(sample.value)
-    if not sides[numerator] or not sides[denominator]:
-        return None
-    bottom = stats.median_of_medians(list(sides[denominator].values()))
-    top = stats.median_of_medians(list(sides[numerator].values()))
-    return top / bottom if bottom > 0 else None
+    medians = {
+        side: stats.median_of_medians([values for _, values in found.groupby("repetition")["value"]])
+        for side, found in samples.groupby("side")
+    }
+    top, bottom = medians.get(numerator), medians.get(denominator, 0.0)
+    return top / bottom if top is not None and bottom > 0 else None
 
 
 def unlike(

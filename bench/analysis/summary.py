@@ -12,19 +12,18 @@ Records made by different code, on a different image or from different weights a
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import NoReturn
+
+import pandas as pd
 
 from bench import catalogue, records
-from bench.analysis import facts, ledger, overhead, stats, verdict
+from bench.analysis import facts, ledger, sheets, stats, verdict
 from bench.analysis.facts import Cell, Row, Subject
-from bench.analysis.overhead import Sample
-from bench.records import Failure, Observation, RecordError, Records
+from bench.records import Axes, RecordError, Records
 
 SEED = 20260130
 
@@ -36,27 +35,8 @@ SHARED = {"platform": str, "emulated": bool, "pcrs": dict, "enclave_digest": str
 PER_MODEL = {"weights_sha256": str}
 PLACED = {"instance": str, "model": str, "repetition": int, "tier": int}
 
-WHERE = ("platform", "instance", "model", "tier")
-NAMED = (*WHERE, "metric", "title", "unit", "better")
-COLUMNS = {
-    "metrics": (
-        *NAMED, "side", "at", "statistic", "value", "low", "high", "n", "need", "repetitions",
-        "boots", "status", "detail", "verdict", "meaning",
-    ),
-    "overhead": (
-        *NAMED, "at", "numerator", "denominator", "ratio", "low", "high", "n", "need",
-        "repetitions", "boots", "incomplete", "of_medians", "detectable", "resamples", "seed",
-        "status", "detail", "verdict", "meaning",
-    ),
-    "stages": (
-        *NAMED, "side", "order", "stage", "kind", "start", "value", "low", "high", "n", "need",
-        "status", "detail",
-    ),
-    "distribution": (*NAMED, "side", "at", "n", "p", "value"),
-    "context": (*WHERE, "repetition", "field", "value"),
-    "parity": (*WHERE, "repetition", "boot", "field", *overhead.LEDGER, "equal"),
-}  # fmt: skip
-
+# What a record says; an observation has no reason, a failure no value.
+FIELDS = ("metric", "side", "at", "boot", "block", "value", "warmup", "reason")
 
 ABSENT: dict[str, Row] = {
     "measured": {"status": facts.ABSENT, "detail": "no record holds this metric"},
@@ -73,6 +53,10 @@ class Source:
 
     def __getitem__(self, field: str) -> object:
         return self.records.context[field]
+
+    @property
+    def where(self) -> tuple[str, str, int]:
+        return str(self["instance"]), str(self["model"]), int(str(self["tier"]))
 
     @property
     def repetition(self) -> int:
@@ -96,15 +80,17 @@ def summarise(
     check(sources)
     listed = {metric.id: metric for metric in catalogue.read(metrics)}
     bands = verdict.read(verdicts)
-    tables: dict[str, list[Row]] = {name: [] for name in COLUMNS}
+    tables: dict[str, list[Row]] = {name: [] for name in sheets.COLUMNS}
     for group in _groups(sources):
         _judge(group, listed, bands, tables, seed=seed, resamples=resamples)
         for source in group:
-            head: Row = {name: str(source[name]) for name in (*WHERE, "repetition")}
+            head: Row = {name: str(source[name]) for name in (*sheets.WHERE, "repetition")}
             for table, rows in ledger.rows(source.records).items():
                 tables[table] += [head | row for row in rows]
     for name, rows in tables.items():
-        write(out / f"{name}.csv", COLUMNS[name], rows)
+        # Objects: a column of counts stays one where some rows have none.
+        table = pd.DataFrame(rows, columns=sheets.COLUMNS[name], dtype=object)
+        sheets.write(out / f"{name}.csv", table)
 
 
 def check(sources: Sequence[Source]) -> None:
@@ -146,12 +132,9 @@ def _same(first: Source, source: Source, field: str) -> None:
 
 def _groups(sources: Sequence[Source]) -> Iterator[list[Source]]:
     """Sources by (instance, model, tier), in order, each sorted by repetition."""
-    groups: dict[tuple[str, str, int], list[Source]] = defaultdict(list)
-    for source in sources:
-        where = (str(source["instance"]), str(source["model"]), int(str(source["tier"])))
-        groups[where].append(source)
-    for where in sorted(groups):
-        yield sorted(groups[where], key=lambda source: source.repetition)
+    ordered = sorted(sources, key=lambda source: (source.where, source.repetition))
+    for _, group in groupby(ordered, key=lambda source: source.where):
+        yield list(group)
 
 
 def _judge(
@@ -173,7 +156,7 @@ def _judge(
             if metric.status != "computed":
                 tables["metrics"].append(subject.row() | ABSENT[metric.status])
             continue
-        by_place: dict[facts.At, list[Cell]] = defaultdict(list)
+        by_place: dict[Axes, list[Cell]] = defaultdict(list)
         for cell in cells[name]:
             tables["metrics"] += facts.metric_rows(subject, metric.summary, cell, bands)
             if "p95" in metric.summary:
@@ -201,62 +184,46 @@ def _subject(source: Source, metric: catalogue.Metric) -> Subject:
 def _waterfalls(subject: Subject, wholes: Sequence[Cell], stages: Sequence[Cell]) -> Iterator[Row]:
     by_side = {cell.side: cell for cell in wholes}
     for side in dict.fromkeys(cell.side for cell in stages):
-        whole = by_side.get(side, Cell(side, (), ()))
-        yield from facts.stage_rows(
-            subject, side, whole, [cell for cell in stages if cell.side == side]
-        )
+        own = [cell for cell in stages if cell.side == side]
+        whole = by_side.get(side, Cell(side, (), own[0].samples[:0]))
+        yield from facts.stage_rows(subject, side, whole, own)
 
 
 def _cells(
     group: Sequence[Source], listed: Mapping[str, catalogue.Metric]
 ) -> dict[str, list[Cell]]:
     """Cells per metric, ordered; RecordError for a metric or side the catalogue lacks."""
-    samples: dict[tuple[str, str, facts.At], list[Sample]] = defaultdict(list)
-    warmups: dict[tuple[str, str, facts.At], int] = defaultdict(int)
-    failures: dict[tuple[str, str, facts.At], list[str]] = defaultdict(list)
-    keys: dict[tuple[str, str, facts.At], None] = {}
-    for source in group:
-        every: tuple[Observation | Failure, ...] = source.records.observations
-        for record in every + source.records.failures:
-            known = listed.get(record.metric)
-            if known is None:
-                _unlisted(source, "metric", record.metric, "one of the catalogue")
-            elif record.side not in known.sides:
-                _unlisted(source, "side", record.side, f"one of {', '.join(known.sides)}")
-            key = (record.metric, record.side, record.at)
-            keys.setdefault(key)
-            if isinstance(record, Failure):
-                failures[key].append(record.reason)
-            elif record.warmup:
-                warmups[key] += 1
-            else:
-                samples[key].append(
-                    Sample(source.repetition, record.boot, record.block, record.side, record.value)
-                )
+    found = _frame(group)
+    for path, metric, side in found[["path", "metric", "side"]].drop_duplicates().to_numpy():
+        # Line 1 stands for the file: a record that was read no longer knows its line.
+        if metric not in listed:
+            expected = "one of the catalogue"
+            raise RecordError(path, 1, "metric", found=metric, expected=expected)
+        if side not in listed[metric].sides:
+            expected = f"one of {', '.join(listed[metric].sides)}"
+            raise RecordError(path, 1, "side", found=side, expected=expected)
     cells: dict[str, list[Cell]] = defaultdict(list)
-    for key in sorted(keys, key=lambda key: _order(listed[key[0]], *key[1:])):
-        metric, side, at = key
-        cells[metric].append(
-            Cell(side, at, tuple(samples[key]), warmups[key], tuple(failures[key]))
-        )
+    groups = dict(list(found.groupby(["metric", "side", "at"], sort=False)))
+    for metric, side, at in sorted(groups, key=lambda key: _order(listed[key[0]], *key[1:])):
+        cell = groups[metric, side, at]
+        samples = cell[cell["value"].notna() & ~cell["warmup"]]
+        failures = tuple(cell["reason"].dropna())
+        cells[metric].append(Cell(side, at, samples, int(cell["warmup"].sum()), failures))
     return cells
 
 
-def _order(metric: catalogue.Metric, side: str, at: facts.At) -> tuple[list[float], int]:
+def _frame(group: Sequence[Source]) -> pd.DataFrame:
+    """All records of a group, a row each; a failure has a reason in place of a value."""
+    rows = [
+        (source.path, source.repetition, *(getattr(record, name, None) for name in FIELDS))
+        for source in group
+        for record in (*source.records.observations, *source.records.failures)
+    ]
+    found = pd.DataFrame(rows, columns=["path", "repetition", *FIELDS])
+    return found.astype({"value": float, "warmup": bool})
+
+
+def _order(metric: catalogue.Metric, side: str, at: Axes) -> tuple[list[float], int]:
     """Numeric axes up, sides as the catalogue has them; stages stay in the order they ran in."""
     numbers = [float(value) for _, value in at if not isinstance(value, str)]
     return numbers, metric.sides.index(side)
-
-
-def _unlisted(source: Source, field: str, found: str, expected: str) -> NoReturn:
-    # Line 1 stands for the file: a record that was read no longer knows its line.
-    raise RecordError(source.path, 1, field, found=found, expected=expected)
-
-
-def write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write one CSV file in one step; None becomes an empty field."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    records.replace(path, text.getvalue().encode())

@@ -29,6 +29,7 @@ from typing import NoReturn, Self
 PROC = Path("/proc")
 STOP_SECONDS = 5.0
 TAIL_BYTES = 4096
+CONTROLLER_FD = 0  # where a guard finds the pidfd of the controller
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
 
@@ -131,43 +132,57 @@ def spawn(
     return Process(_on_lasting_thread(start), log)
 
 
-def tie_to(pid: int) -> None:
-    """Die with process `pid`: when it is gone, SIGKILL to all our descendants, then to ourselves.
+def tie_to(pid: int) -> int:
+    """Die with process `pid`: when it is gone, we and all our descendants are killed.
 
-    Our process group falls too if we lead it; else it may hold the shell that the user types in.
+    A guard does it, a process of its own whose number is returned: no thread of ours could keep
+    the others from starting children, or from taking a killed child's status for a result. It ends
+    with us. Our process group falls too if we lead it; else the user's shell may be in it.
     """
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        _die()
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise
+    nowhere = [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
+    guard = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", "-B", __file__, str(os.getpid())],
+        {},
+        file_actions=[(os.POSIX_SPAWN_DUP2, pidfd, CONTROLLER_FD), *nowhere],
+        setsid=True,
+    )
+    os.close(pidfd)
+    return guard
 
-    def watch() -> NoReturn:
-        _wait_for_end(pidfd)
-        _die()
 
-    threading.Thread(target=watch, name=f"tied to {pid}", daemon=True).start()
-
-
-def _die() -> NoReturn:
+def _guard(pid: int) -> None:
+    """Until `pid`, our parent, ends: watch the controller and end them all when it does."""
+    own = os.pidfd_open(pid)
+    if os.getppid() != pid:
+        return
+    poll = select.poll()
+    poll.register(own, select.POLLIN)
+    poll.register(CONTROLLER_FD, select.POLLIN)
+    if own in dict(poll.poll()):
+        return
     with contextlib.ExitStack() as opened:
-        frozen: dict[int, int] = {}
-        while True:  # until nobody new turns up: who is stopped has no more children
-            family = _open_descendants(os.getpid(), opened)
-            new = {pid: family[pid] for pid in family.keys() - frozen.keys()}
-            if not new:
-                break
+        frozen = {pid: own}
+        _send(own, signal.SIGSTOP)
+        while new := {  # again until nobody new turns up: who is stopped starts no more children
+            number: pidfd
+            for number, pidfd in _open_descendants(pid, opened).items()
+            if number not in frozen and number != os.getpid()
+        }:
             for pidfd in new.values():
                 _send(pidfd, signal.SIGSTOP)
             frozen |= new
-        # None of our own threads may run any more and take a child's death for a result: nothing
-        # below lets go of the interpreter lock, and nobody else gets it for an hour.
-        sys.setswitchinterval(3600.0)
+        leads = os.getpgid(pid) == pid
         for pidfd in frozen.values():
             _send(pidfd, signal.SIGKILL)
-        if os.getpgrp() == os.getpid():
-            os.killpg(os.getpid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os._exit(1)
+        if leads:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 def _open_descendants(ancestor: int, opened: contextlib.ExitStack) -> dict[int, int]:
@@ -260,3 +275,7 @@ def _on_lasting_thread(start: Start) -> subprocess.Popen[bytes]:
         if _lasting is None or _lasting.pid != os.getpid():  # a fork has no thread but its own
             _lasting = _LastingThread()
     return _lasting.start(start)
+
+
+if __name__ == "__main__":
+    _guard(int(sys.argv[1]))

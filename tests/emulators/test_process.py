@@ -297,6 +297,41 @@ def test_a_tied_script_and_its_children_die_with_the_controller(
         assert child_end()
 
 
+# Starts children without end and without asking for their death; each holds the descriptor.
+BREEDER = """
+import subprocess
+tie_to(int(sys.argv[1]))
+while True:
+    subprocess.Popen(["sleep", "600"], close_fds=False, start_new_session=True)
+    os.write(int(sys.argv[2]), b"+")
+"""
+
+
+def test_a_tied_script_that_keeps_starting_children_leaves_none(
+    controller: subprocess.Popen[bytes],
+) -> None:
+    read, write = os.pipe()
+    with script(BREEDER, str(controller.pid), str(write), fds=(write,)) as tied:
+        os.close(write)
+        os.read(read, 1)
+        controller.kill()
+        assert tied.wait(LIMIT_S) == -signal.SIGKILL
+    while select.select([read], [], [], LIMIT_S)[0] and os.read(read, 4096):
+        pass
+    ended = select.select([read], [], [], 0)[0]
+    os.close(read)
+    assert ended, "a child lives on"
+
+
+def test_the_guard_ends_with_the_script(controller: subprocess.Popen[bytes]) -> None:
+    code = "print(tie_to(int(sys.argv[1])), flush=True); signal.pause()"
+    with script(code, str(controller.pid)) as tied, watching(int(line(tied))) as ends:
+        assert not ends(within_s=0.05)
+        tied.kill()
+        assert ends()
+    assert controller.poll() is None
+
+
 def test_a_script_tied_to_nobody_dies_at_once(controller: subprocess.Popen[bytes]) -> None:
     controller.kill()
     controller.wait()

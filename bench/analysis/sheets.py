@@ -1,0 +1,104 @@
+"""Sheets: the CSV files of a summary, as frames, written and read.
+
+What has no value is an empty field in a file. In a frame it is NaN where a column holds numbers,
+and empty text everywhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bench import records
+from bench.analysis import overhead
+from bench.analysis.tables import plain
+
+WHERE = ("platform", "instance", "model", "tier")
+NAMED = (*WHERE, "metric", "title", "unit", "better")
+COLUMNS = {
+    "metrics": (
+        *NAMED, "side", "at", "statistic", "value", "low", "high", "n", "need", "repetitions",
+        "boots", "status", "detail", "verdict", "meaning",
+    ),
+    "overhead": (
+        *NAMED, "at", "numerator", "denominator", "ratio", "low", "high", "n", "need",
+        "repetitions", "boots", "incomplete", "of_medians", "detectable", "resamples", "seed",
+        "status", "detail", "verdict", "meaning",
+    ),
+    "stages": (
+        *NAMED, "side", "order", "stage", "kind", "start", "value", "low", "high", "n", "need",
+        "status", "detail",
+    ),
+    "distribution": (*NAMED, "side", "at", "n", "p", "value"),
+    "context": (*WHERE, "repetition", "field", "value"),
+    "parity": (*WHERE, "repetition", "boot", "field", *overhead.LEDGER, "equal"),
+}  # fmt: skip
+
+# Every other column is text, as is all that was copied from records (context, parity, evidence).
+COPIED = ("context", "parity", "evidence")
+NUMBERS = {"n": "Int64"} | dict.fromkeys(
+    ("value", "low", "high", "start", "p", "ratio", "of_medians", "detectable"), "float64"
+)
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write one CSV file in one step."""
+    records.replace(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """One CSV file of a summary; an absent file has no rows."""
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=list(COLUMNS.get(name, ())), dtype=str)
+    numbers = {} if name in COPIED else NUMBERS
+    return pd.read_csv(
+        path, dtype=defaultdict(lambda: "str", numbers), keep_default_na=False,
+        na_values=dict.fromkeys(numbers, [""]), float_precision="round_trip", lineterminator="\n",
+    )  # fmt: skip
+
+
+def select(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    """Rows whose fields have exactly these values."""
+    return table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The frames of a summary by name, and what they are about."""
+
+    tables: Mapping[str, pd.DataFrame]
+
+    @classmethod
+    def read(cls, folder: Path) -> Summary:
+        """Read a summary's folder; evidence.csv may be absent."""
+        return cls({name: read(folder, name) for name in (*COLUMNS, "evidence")})
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.tables[name]
+
+    def context(self, field: str) -> list[str]:
+        """Distinct values of one context field, in order; `*` in it stands for any one part."""
+        context, pattern = self["context"], re.escape(field).replace(r"\*", "[^.]*")
+        return list(context.loc[context["field"].str.fullmatch(pattern), "value"].unique())
+
+    @property
+    def emulated(self) -> bool:
+        """True unless every record says that nothing was emulated."""
+        return self.context("emulated") != ["false"]
+
+    def groups(self) -> list[tuple[str, str]]:
+        """(instance, model) pairs, in order."""
+        pairs = self["context"][["instance", "model"]].drop_duplicates()
+        return list(pairs.itertuples(index=False, name=None))
+
+    def where(self, instance: str, model: str) -> str:
+        """`minilm on laptop, emulated platform local`."""
+        platform = " ".join(self.context("platform"))
+        kind = "emulated platform" if self.emulated else "platform"
+        return f"{plain(model)} on {plain(instance)}, {kind} {plain(platform)}"
