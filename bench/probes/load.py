@@ -15,7 +15,7 @@ def run(bed: Bed) -> Iterator[Observation]:
     """Requests per second; axis `sessions`; two runs a boot and side, in mirrored order."""
     tokens = bed.workload.tokens[-1]
     texts = [bed.text(tokens) for _ in range(8)]
-    names = [name for name in bed.main if name != "null"]
+    names = list(bed.main)
     for sessions in bed.workload.sessions:
         bed.progress(f"throughput of {sessions} sessions")
         for position, name in enumerate(bed.mirrored(names)):
