@@ -66,19 +66,36 @@ class Boot:
     facts: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How far a repetition is: boots measured and to be measured since `began` (monotonic, s)."""
+
+    done: int
+    missing: int
+    began: float
+
+    def __str__(self) -> str:
+        if not self.done:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.done * self.missing
+        return f", about {seconds / 60:.1f} min left in this repetition"
+
+
 def tier(platform: Platform, job: Job) -> None:
     """Measure every boot that is not kept yet, then write records and evidence."""
     plan = job.plan({**platform.facts(), **context.machine(), **context.revision(REPOSITORY)})
     identity = records.identity(plan)
     parts = job.records.parent / f".tier{job.tier}"
-    boots, began = [], time.monotonic()
-    for number in range(job.boots):
-        part = parts / f"boot{number}.cbor"
-        boot = _kept(part, identity)
-        if boot is None:
-            boot = _measure(platform, job, number, identity, partial(_say, job, number, began))
-            _keep(part, identity, boot)
-        boots.append(boot)
+    names = [parts / f"boot{number}.cbor" for number in range(job.boots)]
+    kept = [_kept(name, identity) for name in names]
+    missing = [number for number, boot in enumerate(kept) if boot is None]
+    began = time.monotonic()
+    for done, number in enumerate(missing):
+        left = Left(done, len(missing) - done, began)
+        boot = _measure(platform, job, number, identity, partial(_say, job, number, left))
+        _keep(names[number], identity, boot)
+        kept[number] = boot
+    boots = [boot for boot in kept if boot is not None]
     written = {**plan, "identity": identity, "per_boot": [boot.facts for boot in boots]}
     evidence = {"schema": EVIDENCE_SCHEMA, "boots": [boot.evidence for boot in boots]}
     records.replace(job.evidence, cbor.encode(evidence))
@@ -181,12 +198,8 @@ def _kept(part: Path, identity: str) -> Boot | None:
     return Boot(**fields)
 
 
-def _say(job: Job, number: int, began: float, what: str) -> None:
+def _say(job: Job, number: int, left: Left, what: str) -> None:
     """One line of progress: what, how far, how long yet."""
     done = f"repetition {job.repetition}/{job.repetitions}, boot {number + 1}/{job.boots}"
-    left = ""
-    if number:
-        seconds = (time.monotonic() - began) / number * (job.boots - number)
-        left = f", about {seconds / 60:.1f} min left in this repetition"
     line = f"measure {job.model} on {job.instance}: {done}: {what}{left}"
     print(line, file=sys.stderr, flush=True)
