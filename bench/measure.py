@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench import context, records
+from bench import context, files, records
 from bench.client.talks import AttestedTalk, PlainTalk
 from bench.platforms import SIDES, Endpoint, Platform
 from bench.probes import Bed, Talk, Workload, inputs
@@ -98,7 +98,7 @@ def tier(platform: Platform, job: Job) -> None:
     boots = [boot for boot in kept if boot is not None]
     written = {**plan, "identity": identity, "per_boot": [boot.facts for boot in boots]}
     evidence = {"schema": EVIDENCE_SCHEMA, "boots": [boot.evidence for boot in boots]}
-    records.replace(job.evidence, cbor.encode(evidence))
+    files.replace(job.evidence, cbor.encode(evidence))
     records.write(job.records, written, [line for boot in boots for line in boot.lines])
     shutil.rmtree(parts)
 
@@ -184,7 +184,7 @@ def _measure(
 
 
 def _keep(part: Path, identity: str, boot: Boot) -> None:
-    records.replace(part, cbor.encode({"identity": identity, **asdict(boot)}))
+    files.replace(part, cbor.encode({"identity": identity, **asdict(boot)}))
 
 
 def _kept(part: Path, identity: str) -> Boot | None:

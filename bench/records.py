@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
+
+from bench import files
 
 SCHEMA = 1
 
@@ -99,18 +100,7 @@ def write(path: Path, context: Mapping[str, object], lines: Iterable[str]) -> No
     head = json.dumps(
         {"context": {"schema": SCHEMA, **context}}, separators=(",", ":"), sort_keys=True
     )
-    replace(path, "".join(f"{line}\n" for line in (head, *lines)).encode())
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Give `path` new content in one step: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    files.replace(path, "".join(f"{line}\n" for line in (head, *lines)).encode())
 
 
 def read(path: Path) -> Records:
@@ -180,3 +170,6 @@ def decode(path: Path, number: int, fields: dict[str, object]) -> Observation | 
         raise RecordError(path, number, "value", found=value, expected="a finite number")
     block, iteration, warmup = take("block", int), take("iteration", int), take("warmup", bool)
     return Observation(metric, side, boot, block, iteration, float(value), warmup, at)  # type: ignore[arg-type]
+
+
+replace = files.replace

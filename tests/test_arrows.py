@@ -24,26 +24,27 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "bench.settings": ("bench.tables",),
     "bench.plan": ("bench.tables",),
     "bench.catalogue": ("bench.tables",),
-    "bench.records": ("enclave.wire",),
+    "bench.files": (),
+    "bench.records": ("bench.files", "enclave.wire"),
     "bench.context": (),
     "bench.host": (),
-    "bench.image": (),
+    "bench.image": ("bench.files",),
     "bench.verify": ("enclave.wire",),
     "bench.client": ("enclave.wire", "bench.verify"),
-    "bench.emulators": ("bench.verify", "enclave.wire"),
+    "bench.emulators": ("bench.files", "bench.verify", "enclave.wire"),
     "bench.platforms": (
         *("bench.host", "bench.image", "bench.verify", "bench.emulators", "bench.weights.seal"),
         "enclave.wire",
     ),
-    "bench.weights": ("enclave.models", "enclave.wire"),
+    "bench.weights": ("bench.files", "enclave.models", "enclave.wire"),
     "bench.plain": ("enclave.models", "enclave.wire", "enclave.memory", "enclave.stages"),
     "bench.probes": ("bench.client", "bench.verify", "bench.records", "enclave.wire"),
     "bench.measure": (
         *("bench.platforms", "bench.probes", "bench.records", "bench.context", "bench.client"),
-        *("bench.verify", "enclave.wire"),
+        *("bench.files", "bench.verify", "enclave.wire"),
     ),
     "bench.analysis": (
-        *("bench.records", "bench.plan", "bench.catalogue", "bench.tables", "bench.verify"),
+        *("bench.files", "bench.records", "bench.plan", "bench.catalogue", "bench.tables", "bench.verify"),
         *("bench.client.talks", "bench.image.measurements", "enclave.wire"),
     ),
     "scripts": ("bench", "enclave.wire.sealed"),
@@ -114,6 +115,7 @@ def test_an_import_against_the_arrows_is_seen() -> None:
     assert forbidden("bench.client.session", {"bench.verify.nitro", "socket"}) == []
 
 
+@pytest.mark.attack(49)
 def test_only_platforms_reach_emulators() -> None:
     reaching = {key for key, places in ARROWS.items() if below("bench.emulators", places)}
     assert reaching == {"bench.platforms", "scripts", "tests"}

@@ -7,7 +7,6 @@ models and evidence stay verifiable. `public.json` is what others may know.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bench import files
 from bench.emulators import keyring, pki
 from bench.emulators.keyring import INSTANCE, OWNER
 
@@ -53,9 +53,8 @@ def provision(state: Path, now: datetime) -> Public:
         owner=owner(state).public_key().public_bytes_raw().hex(),
         key_arn=_key_arn(private, root, now),
     )
-    part = state / "public.json.part"
-    part.write_text(json.dumps(asdict(public), indent=2, sort_keys=True) + "\n")
-    part.replace(state / "public.json")
+    data = json.dumps(asdict(public), indent=2, sort_keys=True) + "\n"
+    files.replace(state / "public.json", data.encode())
     return public
 
 
@@ -66,7 +65,7 @@ def owner(state: Path) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
     except FileNotFoundError:
         key = Ed25519PrivateKey.generate()
-        _write_secret(path, key.private_bytes_raw())
+        files.replace(path, key.private_bytes_raw(), secret=True)
         return key
 
 
@@ -74,7 +73,7 @@ def _key_arn(private: Path, root: bytes, now: datetime) -> str:
     note = private / "key_arn"
     if not note.exists():
         arn = keyring.create(private / "kms", key_policy({}), root=root, now_s=int(now.timestamp()))
-        _write_secret(note, arn.encode())
+        files.replace(note, arn.encode(), secret=True)
     return note.read_text()
 
 
@@ -106,13 +105,3 @@ def key_policy(pcrs: Mapping[int, bytes]) -> str:
             }
         )
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
-
-
-def _write_secret(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

@@ -13,7 +13,6 @@ context as additional data. Every file is replaced in one step, so a reader neve
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import uuid
 from base64 import b64decode, b64encode
@@ -24,6 +23,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from bench import files
 from bench.emulators.policy import parse
 from bench.emulators.sigv4 import Principal, new_principal
 
@@ -117,9 +117,11 @@ def create(folder: Path, policy: str, *, root: bytes, now_s: int) -> str:
     parse(policy)
     (folder / "keys").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    _store(folder / "root.der", root)
+    files.replace(folder / "root.der", root, secret=True)
     if not (folder / "principals.json").exists():
-        _store(folder / "principals.json", json.dumps(_new_principals()).encode())
+        files.replace(
+            folder / "principals.json", json.dumps(_new_principals()).encode(), secret=True
+        )
     key = Key(str(uuid.uuid4()), policy, now_s, secrets.token_bytes(32))
     _store_key(folder, key)
     return key.arn
@@ -149,18 +151,7 @@ def _store_key(folder: Path, key: Key) -> None:
         "created_s": key.created_s,
         "material": b64encode(key.material).decode(),
     }
-    _store(folder / "keys" / f"{key.key_id}.json", json.dumps(fields).encode())
-
-
-def _store(path: Path, data: bytes) -> None:
-    """Replace a file in one step, readable by its owner alone from its first byte."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    files.replace(folder / "keys" / f"{key.key_id}.json", json.dumps(fields).encode(), secret=True)
 
 
 def _additional_data(head: bytes, context: Mapping[str, str]) -> bytes:

@@ -11,7 +11,6 @@ All P-384 with ECDSA-SHA384. Every name in it says that it is emulated.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
+
+from bench import files
 
 ROOT_NAME = "confbench emulated root"
 STATE_NAME = "root.pem"  # private key and certificate in one file: never one without the other
@@ -124,7 +125,10 @@ def load_or_create(folder: Path, now: datetime) -> Authority:
     """
     path = folder / STATE_NAME
     if not path.exists():
-        _store(path, create(now))
+        root = create(now)
+        private = root.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem = private + root.certificate.public_bytes(Encoding.PEM)
+        files.replace(path, pem, secret=True)
     try:
         data = path.read_bytes()
         key, certificate = load_pem_private_key(data, None), x509.load_pem_x509_certificate(data)
@@ -139,19 +143,6 @@ def load_or_create(folder: Path, now: datetime) -> Authority:
     ):
         raise ValueError(f"{path}: key and certificate do not belong together\nhint: delete it")
     return Authority(certificate, key)
-
-
-def _store(path: Path, root: Authority) -> None:
-    """Both in one step, readable by the owner alone from the first byte."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    private = root.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(private + root.certificate.public_bytes(Encoding.PEM))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _subject(name: str) -> x509.Name:

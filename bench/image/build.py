@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import files
 from bench.image import ImageError, cpio, eif
 from bench.image.eif import Kind
 from bench.image.measurements import Measurements, encode, measure, platform_of
@@ -56,8 +57,8 @@ def build_image(
     )
     data = eif.encode(eif.Image(sections, default_memory_mib * MIB, default_cpus))
     result = measure(data, build_tool=BUILD_TOOL)
-    _replace(image, data)
-    _replace(measurements, encode(result))
+    files.replace(image, data)
+    files.replace(measurements, encode(result))
     return result
 
 
@@ -125,17 +126,3 @@ def _metadata(platform: str) -> bytes:
         "CustomMetadata": {},
     }
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write under another name, sync, rename: the final name never holds half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

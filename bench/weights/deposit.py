@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from bench import files
 from bench.weights import CONFIG, SOURCE, TOKENIZER, WEIGHTS, Row, SourceError
 from enclave.models import Architecture, Dimensions
 from enclave.models.engine import ARCHITECTURES
@@ -62,7 +62,7 @@ def write(
     Pins say that the bytes are the right ones; the rest says that they are a model that loads.
     """
     (folder / SOURCE).unlink(missing_ok=True)  # it must never describe other files
-    files = {name: _put(row, folder / name, chunks, pins) for name, chunks in contents.items()}
+    digests = {name: _put(row, folder / name, chunks, pins) for name, chunks in contents.items()}
     try:
         with (folder / WEIGHTS).open("rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -73,7 +73,7 @@ def write(
         expected = f"files of architecture {row['architecture']}"
         raise SourceError(row, "locator", found=error, expected=expected, hint=hint) from None
     kept = {name: row[name] for name in ("model", "version", "architecture", "source", "license")}
-    deposit = Deposit(**kept, config=config, files=files, provenance=provenance)
+    deposit = Deposit(**kept, config=config, files=digests, provenance=provenance)
     fields = {"schema": SCHEMA, **asdict(deposit)}
     data = json.dumps(fields, indent=2, sort_keys=True) + "\n"
     _put(row, folder / SOURCE, [data.encode()], {})
@@ -159,18 +159,11 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def _put(row: Row, path: Path, chunks: Iterable[bytes], pins: Mapping[str, str]) -> Digest:
-    """Temporary file, sync, check of what was written, rename; a crash leaves only a .part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part, digest, written = path.with_name(f"{path.name}.part"), sha256(), 0
-    try:
-        with part.open("wb") as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                written += file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+    """Write chunk by chunk, check what was written, and only then give it its name."""
+    digest, written = sha256(), 0
+    with files.replacing(path) as file:
+        for chunk in chunks:
+            digest.update(chunk)
+            written += file.write(chunk)
         verify(row, path.name, digest.hexdigest(), pins)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return Digest(digest.hexdigest(), written)

@@ -7,13 +7,13 @@ manifest; only an attested enclave can have it unwrapped again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bench import files
 from bench.weights import TOKENIZER, WEIGHTS, deposit
 from enclave.wire import sealed
 
@@ -68,12 +68,6 @@ def seal(
 
 
 def _put(path: Path, chunks: Iterable[bytes]) -> None:
-    """Temporary file, sync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
+    with files.replacing(path) as file:
         for chunk in chunks:
             file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
