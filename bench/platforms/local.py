@@ -23,8 +23,7 @@ import boto3
 
 from bench.emulators import estate, keyring, kms, nsm, objects, pki, sandbox
 from bench.host.relay import Relay
-from bench.image import cpio, measurements
-from bench.image.eif import Kind
+from bench.image import build, measurements
 from bench.platforms import DataKey, Endpoint, PlatformError, Shape, guest, wires
 from bench.verify import Policy
 from bench.verify.evidence import Expected
@@ -216,9 +215,7 @@ def lease(
     with ExitStack() as stack:
         root = stack.enter_context(guest.run_folder()) / "root"
         root.mkdir()
-        for ramdisk in image.data(Kind.RAMDISK):
-            cpio.unpack(ramdisk, root)
-        (root / "cmdline").write_text(built.cmdline)
+        build.unpack_image(image, root)
         kms_url = stack.enter_context(kms.run(files.state / "private" / "kms"))
         allow(kms_url, ring, public.key_arn, built.pcrs)
         buckets = stack.enter_context(guest.run_folder())
