@@ -172,4 +172,3 @@ def decode(path: Path, number: int, fields: dict[str, object]) -> Observation | 
     return Observation(metric, side, boot, block, iteration, float(value), warmup, at)  # type: ignore[arg-type]
 
 
-replace = files.replace

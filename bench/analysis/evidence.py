@@ -15,17 +15,17 @@ For each records file:
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bench import records as recorded
+from bench.analysis import sheets
 from bench.client.talks import Evidence
 from bench.image.measurements import read as read_measurements
 from bench.verify import AWS_ROOT_SHA256, Policy, nitro
@@ -107,12 +107,7 @@ def check_all(
         check(path, signed, policy, models) for path, signed in zip(records, evidence, strict=True)
     ]
     if out is not None:
-        lines = [asdict(row) | {"verdict": "verified"} for row in rows]
-        file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-        recorded.replace(out, file.getvalue().encode())
+        sheets.write(out, pd.DataFrame(rows).assign(verdict="verified"))
     return rows
 
 

@@ -8,13 +8,15 @@ a row of a frame: repetition, boot, block, side, value.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis import overhead, stats, verdict
+from bench.analysis.sheets import NAMED
 from bench.records import Axes
 
 Row = dict[str, str | int | float | bool | None]
@@ -22,6 +24,10 @@ Row = dict[str, str | int | float | bool | None]
 OK, SMALL, FAILED, ABSENT, UNLIKE = "ok", "not estimable", "failed", "not measured", "no parity"
 
 QUANTILES = {"median": 0.5, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+EXACT: dict[str, Callable[[list[float]], float]] = {
+    "max": max, "min": min, "value": partial(stats.quantile, p=0.5)
+}  # fmt: skip
 
 FLAGS = {"tukey": stats.tukey_flags, "mad": stats.mad_flags, "z": stats.z_flags}
 
@@ -46,8 +52,7 @@ class Subject:
     emulated: bool
 
     def row(self) -> Row:
-        names = ("platform", "instance", "model", "tier", "metric", "title", "unit", "better")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in NAMED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,9 @@ class Cell:
     def values(self) -> list[float]:
         return self.samples["value"].to_list()
 
-    def groups(self, *levels: str) -> list[pd.Series[float]]:
-        """Values by repetition, or by repetition and boot, in order."""
-        return [values for _, values in self.samples.groupby(list(levels))["value"]]
+    def medians(self, *levels: str) -> pd.Series[float]:
+        """The median of every repetition, or of every boot of each, in order."""
+        return self.samples.groupby(list(levels))["value"].agg(stats.quantile, p=0.5)
 
 
 def place(at: Axes) -> str:
@@ -79,7 +84,7 @@ def metric_rows(
 ) -> list[Row]:
     """The catalogue's statistics of one cell, the specification's, and the counts beside them."""
     head = subject.row() | {"side": cell.side, "at": place(cell.at)}
-    boots, repetitions = cell.groups("repetition", "boot"), cell.groups("repetition")
+    boots, repetitions = cell.medians("repetition", "boot"), cell.medians("repetition")
     head |= {"repetitions": len(repetitions), "boots": len(boots)}
     rows: list[Row] = []
     if len(cell.samples):
@@ -94,24 +99,25 @@ def metric_rows(
 
 
 def _statistic(subject: Subject, statistic: str, cell: Cell, bands: Sequence[verdict.Band]) -> Row:
-    if statistic in ("max", "min"):
-        edge = max(cell.values) if statistic == "max" else min(cell.values)
-        return {"statistic": statistic, "value": edge, "n": len(cell.values), "status": OK}
-    if statistic == "value":
-        middle = stats.quantile(cell.values, 0.5)
-        return {"statistic": statistic, "value": middle, "n": len(cell.values), "status": OK}
+    if statistic in EXACT:
+        value = EXACT[statistic](cell.values)
+        return {"statistic": statistic, "value": value, "n": len(cell.values), "status": OK}
     if statistic not in QUANTILES:
-        known = ", ".join([*QUANTILES, "max", "min", "value"])
+        known = ", ".join([*QUANTILES, *EXACT])
         raise ValueError(f"metric {subject.metric}: no statistic {statistic!r}; known: {known}")
     estimate = stats.estimate_quantile(cell.values, QUANTILES[statistic])
     row = _estimate("value", estimate) | {"statistic": statistic}
     if QUANTILES[statistic] == 0.5:
-        edges = (estimate.low, estimate.high)
-        given = verdict.judge(
-            bands, subject.metric, cell.side, edges, unit=subject.unit, emulated=subject.emulated
-        )
-        row |= {"verdict": given.word, "meaning": given.reason}
+        row |= _verdict(subject, cell.side, estimate, bands, subject.unit)
     return row
+
+
+def _verdict(
+    subject: Subject, compared: str, found: stats.Estimate, bands: Sequence[verdict.Band], unit: str
+) -> Row:
+    edges, emulated = (found.low, found.high), subject.emulated
+    given = verdict.judge(bands, subject.metric, compared, edges, unit=unit, emulated=emulated)
+    return {"verdict": given.word, "meaning": given.reason}
 
 
 def _estimate(name: str, estimate: stats.Estimate) -> Row:
@@ -121,19 +127,13 @@ def _estimate(name: str, estimate: stats.Estimate) -> Row:
     return row | {"detail": f"n={estimate.n} < {estimate.need}" if small else ""}
 
 
-def _counts(
-    cell: Cell, boots: Sequence[pd.Series[float]], repetitions: Sequence[pd.Series[float]]
-) -> Iterable[Row]:
-    n = len(cell.values)
-    medians = [stats.quantile(boot, 0.5) for boot in boots]
-    spread: Row = {"statistic": "boot_medians", "low": min(medians), "high": max(medians)}
-    yield spread | {"n": len(medians), "status": OK}
-    middle = stats.median_of_medians(repetitions)
-    yield {"statistic": "median_of_medians", "value": middle, "n": n, "status": OK}
-    for name, flags in FLAGS.items():
-        count = int(flags(cell.values).sum())
-        yield {"statistic": f"{name}_flags", "value": count, "n": n, "status": OK}
-    yield {"statistic": "warmups", "value": cell.warmups, "n": n, "status": OK}
+def _counts(cell: Cell, boots: pd.Series[float], repetitions: pd.Series[float]) -> Iterable[Row]:
+    spread: Row = {"statistic": "boot_medians", "low": boots.min(), "high": boots.max()}
+    yield spread | {"n": len(boots), "status": OK}
+    counts = {"median_of_medians": stats.quantile(repetitions, 0.5)}
+    counts |= {f"{name}_flags": int(flags(cell.values).sum()) for name, flags in FLAGS.items()}
+    for name, value in (counts | {"warmups": cell.warmups}).items():
+        yield {"statistic": name, "value": value, "n": len(cell.values), "status": OK}
 
 
 def distribution_rows(subject: Subject, cell: Cell) -> list[Row]:
@@ -181,26 +181,17 @@ def overhead_rows(
         rng = np.random.default_rng([seed, key])
         estimate = stats.hierarchical_median(blocks.levels, rng, resamples=resamples)
         estimates[pair] = estimate
-        given = verdict.judge(
-            bands,
-            subject.metric,
-            "/".join(pair),
-            (estimate.low, estimate.high),
-            unit="ratio",
-            emulated=subject.emulated,
-        )
-        row |= _estimate("ratio", estimate) | {"verdict": given.word, "meaning": given.reason}
+        row |= _estimate("ratio", estimate)
+        row |= _verdict(subject, "/".join(pair), estimate, bands, "ratio")
         row |= {"repetitions": blocks.repetitions, "boots": blocks.boots}
-        row |= {"incomplete": blocks.incomplete}
-        rows.append(row | {"of_medians": overhead.ratio_of_medians(samples, *pair)})
+        middle = overhead.ratio_of_medians(samples, *pair)
+        rows.append(row | {"incomplete": blocks.incomplete, "of_medians": middle})
     null = estimates.get(overhead.NULL)
     detectable = stats.smallest_detectable(null) if null else None
     return [row | {"detectable": detectable} for row in rows]
 
 
-def stage_rows(
-    subject: Subject, side: str, whole: Cell, stages: Sequence[Cell], name: str = "stage"
-) -> list[Row]:
+def stage_rows(subject: Subject, side: str, whole: Cell, stages: Sequence[Cell]) -> list[Row]:
     """A waterfall in the stages' order of running: each stage, their sum, the whole, the rest.
 
     Sum and residual are formed boot by boot, over the boots that have every stage and the whole.
@@ -208,31 +199,21 @@ def stage_rows(
     head = subject.row() | {"side": side}
     rows: list[Row] = []
     start = 0.0
+    stages = [cell for cell in stages if len(cell.samples)]
     for cell in stages:
-        if cell.samples.empty:
-            continue
         estimate = stats.estimate_quantile(cell.values, 0.5)
-        row = _estimate("value", estimate) | {"kind": "stage", "stage": dict(cell.at)[name]}
+        row = _estimate("value", estimate) | {"kind": "stage", "stage": dict(cell.at)["stage"]}
         row["start"] = None if estimate.value is None else start
         rows.append(head | row | {"order": len(rows)})
         start += stats.quantile(cell.values, 0.5)
-    measured = [_by_boot(cell) for cell in stages if len(cell.samples)]
-    wholes = _by_boot(whole)
-    complete = sorted(set(wholes).intersection(*measured)) if measured else []
-    parts = [[stage[boot] for stage in measured] for boot in complete]
-    total = [wholes[boot] for boot in complete]
-    lines = {"whole": list(wholes.values())}
-    if complete:
-        lines |= {"sum": [sum(part) for part in parts]}
-        lines |= {"residual": [float(v) for v in stats.residuals(total, parts)]}
-    for kind in ("sum", "whole", "residual"):
-        if lines.get(kind):
+    wholes, *parts = (cell.medians("repetition", "boot") for cell in (whole, *stages))
+    complete = pd.concat([wholes, *parts], axis=1, join="inner").to_numpy()
+    lines = {"whole": wholes.to_numpy()}
+    if stages:
+        lines = {"sum": complete[:, 1:].sum(axis=1)} | lines
+        lines["residual"] = stats.residuals(complete[:, 0], complete[:, 1:])
+    for kind in lines:
+        if len(lines[kind]):
             row = _estimate("value", stats.estimate_quantile(lines[kind], 0.5))
             rows.append(head | row | {"kind": kind, "stage": kind, "order": len(rows)})
     return rows
-
-
-def _by_boot(cell: Cell) -> dict[tuple[int, int], float]:
-    """A boot's value; should a boot have several, their median."""
-    boots = cell.samples.groupby(["repetition", "boot"])["value"]
-    return boots.agg(stats.quantile, p=0.5).to_dict()

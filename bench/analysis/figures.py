@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from bench.analysis.ink import Draw, Ink
-from bench.analysis.tables import Row, distinct, measured, number, point, select
+from bench.analysis.sheets import select
+from bench.analysis.stats import Floats
+from bench.analysis.tables import Row, measured, number, point
 
 WIDTH_IN = 5.0
 ROW_IN = 0.27
@@ -27,23 +30,23 @@ LABELS = -0.58
 SHAPES = {"enclave/plain": "o", "enclave/bare": "D", "bare/plain": "s", "null/plain": "x"}
 
 
-def overheads(rows: Sequence[Row]) -> Draw:
+def overheads(rows: pd.DataFrame) -> Draw:
     """Ratios with intervals, grouped by point; the line at 1 and what A/A cannot tell from it."""
-    groups = [(at, select(rows, at=at)) for (at,) in distinct(rows, "at")]
-    lines = sum(len(group) + 1 for _, group in groups)
+    groups = rows.groupby("at", sort=False)
+    lines = len(rows) + len(groups)
 
     def draw(ink: Ink) -> Figure:
         figure, (axes,) = _figure([lines * ROW_IN + 0.75], left=1.3, right=1.55)
         y = 0
         for at, group in groups:
             if len(groups) > 1 or at:
-                axes.text(LABELS, y, point(at), transform=axes.get_yaxis_transform(), weight="bold",
-                          va="center")  # fmt: skip
-            if group[0]["detectable"]:
-                reach = float(group[0]["detectable"])
+                axes.text(LABELS, y, point(str(at)), transform=axes.get_yaxis_transform(),
+                          weight="bold", va="center")  # fmt: skip
+            reach = group["detectable"].iloc[0]
+            if reach > 0:
                 axes.fill_between([1 - reach, 1 + reach], y + 0.45, y + len(group) + 0.5,
                                   color=ink.muted, alpha=0.22, linewidth=0)  # fmt: skip
-            for row in group:
+            for row in group.to_dict("records"):
                 y += 1
                 _ratio(axes, y, row, ink)
             y += 1
@@ -65,21 +68,20 @@ def _ratio(axes: Axes, y: int, row: Row, ink: Ink) -> None:
     axes.text(1.03, y, value, transform=beside, va="center", fontsize=8.5)
     if row["status"] == "ok":
         colour = ink.sides.get(row["numerator"], ink.text)
-        axes.plot([float(row["low"]), float(row["high"])], [y, y], color=colour, linewidth=2)
-        axes.plot(float(row["ratio"]), y, SHAPES.get(compared, "o"), color=colour, markersize=6)
+        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
+        axes.plot(row["ratio"], y, SHAPES.get(compared, "o"), color=colour, markersize=6)
 
 
-def distributions(rows: Sequence[Row]) -> Draw:
+def distributions(rows: pd.DataFrame) -> Draw:
     """How long requests took: a density, quartiles and median per side, a panel per point."""
-    points = [at for (at,) in distinct(rows, "at")]
-    sides = [side for (side,) in distinct(rows, "side")]
+    points, sides = rows["at"].unique(), rows["side"].unique()
 
     def draw(ink: Ink) -> Figure:
         height = len(sides) * 0.36 + 0.3
         figure, panels = _figure([height] * len(points), left=0.7, right=0.8, gap=0.54)
         for axes, at in zip(panels, points, strict=True):
-            curves = {side: _curve(select(rows, at=at, side=side)) for side in sides}
-            curves = {side: curve for side, curve in curves.items() if len(curve)}
+            here = select(rows, at=at).groupby("side", sort=False)["value"]
+            curves = {str(side): curve.to_numpy() for side, curve in here}
             # The axis ends where 99.5 % of the slowest side have been answered.
             end = max(np.quantile(curve, 0.995) for curve in curves.values())
             for y, (side, curve) in enumerate(curves.items()):
@@ -93,19 +95,13 @@ def distributions(rows: Sequence[Row]) -> Draw:
             axes.tick_params(axis="y", length=0)
             axes.set_title(point(at) if at else "")
             _grid(axes, ink)
-        panels[-1].set_xlabel(rows[0]["unit"])
+        panels[-1].set_xlabel(rows["unit"].iloc[0])
         return figure
 
     return draw
 
 
-def _curve(rows: Sequence[Row]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([float(row["value"]) for row in rows])
-
-
-def _eye(
-    axes: Axes, y: int, curve: np.ndarray[tuple[int], np.dtype[np.float64]], end: float, colour: str
-) -> None:
+def _eye(axes: Axes, y: int, curve: Floats, end: float, colour: str) -> None:
     quartiles = np.quantile(curve, [0.05, 0.25, 0.5, 0.75, 0.95])
     # Silverman's rule with the robust spread: stragglers do not flatten the hill.
     width = 0.9 * (quartiles[3] - quartiles[1]) / 1.34 * len(curve) ** -0.2
@@ -119,67 +115,58 @@ def _eye(
     axes.plot(quartiles[2], y, "o", color=colour, markersize=5.5)
 
 
-def waterfall(rows: Sequence[Row]) -> Draw:
+def waterfall(rows: pd.DataFrame) -> Draw:
     """The cold start of each side, stage by stage; what confidentiality adds stands out."""
-    sides = [side for (side,) in distinct(rows, "side")][::-1]
-    shared = {row["stage"] for row in select(rows, side="plain", kind="stage")}
-    bars = {
-        side: [r for r in select(rows, side=side, kind="stage") if r["start"]] for side in sides
-    }
-    bars = {side: stages for side, stages in bars.items() if stages}
+    shared = set(select(rows, side="plain", kind="stage")["stage"])
+    drawn = rows[(rows["kind"] == "stage") & rows["start"].notna()]
+    bars = {side: select(drawn, side=side) for side in drawn["side"].unique()[::-1]}
 
     def draw(ink: Ink) -> Figure:
         heights = [len(stages) * 0.2 + 0.15 for stages in bars.values()]
         figure, panels = _figure(heights, left=0.95, right=0.75, gap=0.4, sharex=True)
         for axes, (side, stages) in zip(panels, bars.items(), strict=True):
-            for y, row in enumerate(stages):
-                start, value = float(row["start"]), float(row["value"])
+            for y, row in enumerate(stages.to_dict("records")):
                 extra = shared and row["stage"] not in shared
                 colour = ink.sides["enclave"] if extra else ink.sides["plain"]
-                axes.barh(y, value, left=start, height=0.72, color=colour)
-                axes.annotate(number(value, digits=3), (start + value, y), (4, 0), va="center",
+                axes.barh(y, row["value"], left=row["start"], height=0.72, color=colour)
+                end = row["start"] + row["value"]
+                axes.annotate(number(row["value"], digits=3), (end, y), (4, 0), va="center",
                               textcoords="offset points", fontsize=8)  # fmt: skip
-            axes.set_yticks(range(len(stages)), [row["stage"].replace("_", " ") for row in stages])
+            axes.set_yticks(range(len(stages)), stages["stage"].str.replace("_", " "))
             axes.set_ylim(len(stages) - 0.4, -0.6)
             axes.tick_params(axis="y", length=0)
             axes.set_title(_whole(select(rows, side=side), side))
             _grid(axes, ink)
         for axes in panels[:-1]:
             axes.tick_params(labelbottom=False)
-        panels[-1].set_xlabel(f"{rows[0]['unit']} since the start")
+        panels[-1].set_xlabel(f"{rows['unit'].iloc[0]} since the start")
         return figure
 
     return draw
 
 
-def _whole(rows: Sequence[Row], side: str) -> str:
-    whole = [row for row in select(rows, kind="whole") if row["status"] == "ok"]
-    if not whole:
+def _whole(rows: pd.DataFrame, side: str) -> str:
+    whole = select(rows, kind="whole", status="ok")
+    if whole.empty:
         return side
-    value = float(whole[0]["value"])
-    return f"{side}: {number(value, digits=3)} {whole[0]['unit']} in all"
+    row = whole.iloc[0]
+    return f"{side}: {number(row['value'], digits=3)} {row['unit']} in all"
 
 
-def curves(rows: Sequence[Row], *, xlabel: str, log: bool) -> Draw:
+def curves(rows: pd.DataFrame, *, xlabel: str, log: bool) -> Draw:
     """Medians with intervals against one numeric axis, a line per side named at its end."""
-    sides = [side for (side,) in distinct(rows, "side")]
-    ticks = {float(row["at"].split("=")[1]): point(row["at"]) for row in rows}
+    rows = rows.assign(x=rows["at"].str.split("=").str[1].astype(float))
+    ticks = dict(zip(rows["x"], rows["at"].map(point), strict=True))
 
     def draw(ink: Ink) -> Figure:
         figure, (axes,) = _figure([2.6], left=0.75, right=0.85)
         ends: dict[str, tuple[float, float]] = {}
-        for side in sides:
-            found = [row for row in select(rows, side=side) if row["status"] == "ok"]
-            if not found:
-                continue
-            x = [float(row["at"].split("=")[1]) for row in found]
-            y, low, high = (
-                [float(row[name]) for row in found] for name in ("value", "low", "high")
-            )
-            colour = ink.sides.get(side, ink.text)
-            axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
-            axes.plot(x, y, "o-", color=colour, linewidth=1.6, markersize=4.5)
-            ends[side] = (x[-1], y[-1])
+        for side, found in select(rows, status="ok").groupby("side", sort=False):
+            colour = ink.sides.get(str(side), ink.text)
+            axes.fill_between(found["x"], found["low"], found["high"], color=colour, alpha=0.25,
+                              linewidth=0)  # fmt: skip
+            axes.plot(found["x"], found["value"], "o-", color=colour, linewidth=1.6, markersize=4.5)
+            ends[str(side)] = (found["x"].iloc[-1], found["value"].iloc[-1])
         if log:
             axes.set_xscale("log")
             axes.set_yscale("log")
@@ -191,7 +178,7 @@ def curves(rows: Sequence[Row], *, xlabel: str, log: bool) -> Draw:
             axes.set_ylim(0)
         axes.set_xticks(list(ticks), list(ticks.values()) if log else [f"{x:g}" for x in ticks])
         axes.set_xlabel(xlabel)
-        axes.set_ylabel(rows[0]["unit"])
+        axes.set_ylabel(rows["unit"].iloc[0])
         _grid(axes, ink, "both")
         _name(axes, ends, ink)
         return figure

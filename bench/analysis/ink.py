@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from bench import records
+from bench import files
 
 # Text is laid out with the widest of the usual fonts, so that the reader's own font fits as well.
 FONT = "DejaVu Sans"
@@ -83,4 +83,4 @@ def save(draw: Draw, folder: Path, name: str) -> None:
             )
         text = file.getvalue().replace(f"'{FONT}'", FONTS)
         text = re.sub(r' d="[^"]*"', lambda path: SHORT.sub(r"\1", path[0]), text)
-        records.replace(folder / f"{name}-{ink.name}.svg", text.encode())
+        files.replace(folder / f"{name}-{ink.name}.svg", text.encode())

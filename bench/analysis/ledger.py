@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from bench.analysis import overhead
-from bench.analysis.facts import Row
 from bench.records import Records
 
 
@@ -24,7 +24,7 @@ def ledger(group: Sequence[Records]) -> dict[str, dict[str, object]]:
     boots = [boot for found in group for boot in _boots(found)]
     return {
         str(field): {
-            side: values.iloc[0] if values.nunique() == 1 else values.to_list()
+            str(side): values.iloc[0] if values.nunique() == 1 else values.to_list()
             for side, values in sides.items()
             if values.count() == len(boots)
         }
@@ -32,7 +32,7 @@ def ledger(group: Sequence[Records]) -> dict[str, dict[str, object]]:
     }
 
 
-def rows(found: Records) -> dict[str, list[Row]]:
+def rows(found: Records) -> dict[str, list[dict[Any, Any]]]:
     """Rows of context.csv and parity.csv for one records file."""
     parity = _parity(_boots(found))
     equal = (parity.nunique(axis=1) == 1) & parity.notna().all(axis=1)

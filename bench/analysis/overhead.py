@@ -65,7 +65,9 @@ def block_ratios(samples: pd.DataFrame, numerator: str, denominator: str) -> Blo
 def ratio_of_medians(samples: pd.DataFrame, numerator: str, denominator: str) -> float | None:
     """Ratio of the sides' medians of repetition medians: the specification's reading (5.1)."""
     medians = {
-        side: stats.median_of_medians([values for _, values in found.groupby("repetition")["value"]])
+        side: stats.median_of_medians(
+            [values for _, values in found.groupby("repetition")["value"]]
+        )
         for side, found in samples.groupby("side")
     }
     top, bottom = medians.get(numerator), medians.get(denominator, 0.0)

@@ -12,6 +12,8 @@ from bench.analysis.sheets import Summary, select
 from bench.analysis.tables import Row, code, measured, number, plain, point
 
 HEADLINE = "request_latency"
+ISOLATION = ("enclave", "bare")
+FLAGS = {"z_flags": "|Z| > 3", "tukey_flags": "Tukey", "mad_flags": "MAD"}
 
 
 def banner(summary: Summary) -> str:
@@ -39,7 +41,7 @@ def answer(summary: Summary) -> str:
 
 
 def _answer(rows: pd.DataFrame, where: str) -> list[str]:
-    whole = _contrast(rows, *overhead.HEADLINE)
+    whole = _pair(rows, overhead.HEADLINE, status="ok")
     if whole.empty:
         return [f"No price of confidentiality can be given for {where}: {_why(rows)}."]
     first = (
@@ -47,13 +49,14 @@ def _answer(rows: pd.DataFrame, where: str) -> list[str]:
         f"process ({where})."
     )
     rest = []
-    isolation = _contrast(rows, "enclave", "bare")
+    isolation = _pair(rows, ISOLATION, status="ok")
     if len(isolation):
         rest.append(f"Isolation alone made requests take {_listed(isolation)} as long.")
-    if whole["detectable"].notna().any():
+    limit = whole["detectable"].max()
+    if limit >= 0:
         rest.append(
             "Two identical plain processes, measured in the same way, differ by chance alone so "
-            f"that effects below ± {whole['detectable'].max() * 100:.2g} % could not have been seen."
+            f"that effects below ± {limit * 100:.2g} % could not have been seen."
         )
     words = set(whole["verdict"])
     if len(words) == 1 and not words & {"", verdict.EMULATED}:
@@ -61,13 +64,12 @@ def _answer(rows: pd.DataFrame, where: str) -> list[str]:
     return [first, " ".join(rest)]
 
 
-def _contrast(rows: pd.DataFrame, numerator: str, denominator: str) -> pd.DataFrame:
-    return select(rows, numerator=numerator, denominator=denominator, status="ok")
+def _pair(rows: pd.DataFrame, pair: tuple[str, str], **wanted: str) -> pd.DataFrame:
+    return select(rows, numerator=pair[0], denominator=pair[1], **wanted)
 
 
 def _why(rows: pd.DataFrame) -> str:
-    numerator, denominator = overhead.HEADLINE
-    asked = select(rows, numerator=numerator, denominator=denominator)
+    asked = _pair(rows, overhead.HEADLINE)
     reasons = (asked["status"] + ": " + asked["detail"]).unique()
     return plain("; ".join(reasons)) or "no ratio was measured"
 
@@ -94,11 +96,11 @@ def cards(summary: Summary) -> str:
     rows = select(summary["overhead"], instance=instance, model=model)
     made, shown = [], ""
     for metric, pair, name in CARDS:
-        found = _contrast(select(rows, metric=metric), *pair)
+        found = _pair(rows, pair, metric=metric, status="ok")
         if pair == overhead.NULL:
             found = select(found, at=shown)
         if len(found):
-            row = found.loc[found["ratio"].idxmax()]
+            row = found.nlargest(1, "ratio").to_dict("records")[0]
             shown = row["at"] if metric == HEADLINE else shown
             made.append(_card(row, name))
     return f":::: {{.numbers}}\n{''.join(made)}::::\n" if made else ""
@@ -133,7 +135,7 @@ def failures(summary: Summary) -> str:
             "Metric": failed["title"].map(plain),
             "At": failed["at"].map(point),
             "Side": failed["side"],
-            "failed": failed["value"].map("{:g}".format),
+            "failed": failed["value"].map("{:.0f}".format),
             "Reasons": failed["detail"].map(plain),
         }
         caption = "Cells that failed; none of them counts as 0."
@@ -170,7 +172,7 @@ deviation it is judged by, so two robust rules stand beside it: Tukey's (beyond 
 three interquartile ranges) and the modified Z-score (beyond 3.5 median absolute deviations,
 scaled). All three only flag: every value counts in every number of this page.
 """
-    rows = _contrast(summary["overhead"], *overhead.HEADLINE)
+    rows = _pair(summary["overhead"], overhead.HEADLINE)
     rows = rows[rows["of_medians"].notna()]
     if len(rows):
         columns = {
@@ -188,10 +190,18 @@ scaled). All three only flag: every value counts in every number of this page.
 
 
 def _flags(rows: pd.DataFrame) -> str:
-    """How many values each rule flags, for cells of more than ten values."""
-    cells = ["instance", "model", "title", "at", "side", "unit"]
-    rows = rows[rows["statistic"].isin(RULES) & (rows["n"] > 10)]
-    if rows.empty:
+    """The specification's median and how many values each rule flags, of more than ten values."""
+    rows = rows[rows["statistic"].isin(["median_of_medians", *FLAGS]) & (rows["n"] > 10)]
+    body = []
+    for _, cell in rows.groupby(["instance", "model", "metric", "at", "side"], sort=False):
+        row, values = cell.iloc[0], cell.set_index("statistic")["value"]
+        middle = f"{number(values['median_of_medians'])} {plain(row['unit'])}"
+        flagged = [f"{values[flag]:.0f} ({values[flag] / row['n'] * 100:.2f} %)" for flag in FLAGS]
+        place = [plain(row["title"]), point(row["at"]), row["side"]]
+        body.append([*place, middle, row["n"], *flagged])
+    if not body:
         return ""
-    table = rows.pivot(index=[*cells, "n"], columns="statistic", values="value")
-    
+    header = ["Metric", "At", "Side", "median of medians", "n", *map(plain, FLAGS.values())]
+    caption = "The specification's median, and how many values each rule flags."
+    table = tables.pipe(pd.DataFrame(body, columns=header), caption, "flags")
+    return f"\n<details>\n<summary>Flags, value by value</summary>\n\n{table}\n</details>\n"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+
+import pandas as pd
 
 from bench.analysis import tables
-from bench.analysis.prose import HEADLINE, Summary
-from bench.analysis.tables import Row, code, distinct, plain, select
+from bench.analysis.overhead import LEDGER
+from bench.analysis.prose import HEADLINE
+from bench.analysis.sheets import WHERE, Summary, select
+from bench.analysis.tables import code, plain
 
 PROVENANCE = (
     ("Isolation set up outside", "isolation_level"),
@@ -32,6 +36,18 @@ DIGESTS = (
     ("Enclave folder, SHA-256", "enclave_digest"),
     ("Model weights, SHA-256", "weights_sha256"),
 )
+# What not every machine can say: a virtual one has no governor, a copy of the code no revision.
+OPTIONAL = ("cpu_governor", "revision")
+
+CONFIDENTIAL = ("enclave", "bare")
+FACT = r"^per_boot\.(?P<boot>\d+)\.isolation\.(?P<side>enclave|bare)\.(?P<fact>[^.]+)"
+# Facts that keep a server in, and how they read where it holds.
+HELD = {
+    "no network": ("tcp_out", "false"),
+    "read-only root": ("root_ro", "true"),
+    "no capabilities": ("cap_eff", "0" * 16),
+    "no new privileges": ("no_new_privs", "1"),
+}
 
 
 def box(summary: Summary) -> str:
@@ -43,30 +59,23 @@ def box(summary: Summary) -> str:
     lines += [("Model and instance", groups), ("Weights from", _all(summary, "model_source"))]
     lines += [("Measured", _dates(summary)), ("Repetitions", _counts(summary))]
     lines.append(("Isolation found inside", isolation(summary)))
-    lines += [(name, _range(summary, field)) for name, field in PROVENANCE]
-    lines += [(name, _digest(summary, field)) for name, field in DIGESTS]
+    told = [row for row in PROVENANCE if row[1] not in OPTIONAL or summary.context(row[1])]
+    lines += [(name, _range(summary, field)) for name, field in told]
+    lines += [(name, _all(summary, field, code)) for name, field in DIGESTS]
     body = "\n".join(f"{name}\n:   {value}\n" for name, value in lines)
     return f"::: {{.provenance}}\n{body}:::\n"
 
 
-def _all(summary: Summary, field: str) -> str:
-    return ", ".join(plain(value) for value in summary.context(field)) or "not recorded"
+def _all(summary: Summary, field: str, mark: Callable[[str], str] = plain) -> str:
+    return ", ".join(map(mark, summary.context(field))) or "not recorded"
 
 
 def _range(summary: Summary, field: str) -> str:
     """All values, or their range where they are many numbers."""
-    values = summary.context(field)
-    if len(values) > 3:
-        try:
-            found = sorted(float(value) for value in values)
-        except ValueError:
-            return _all(summary, field)
-        return f"{found[0]:g} to {found[-1]:g}"
+    numbers = pd.to_numeric(pd.Series(summary.context(field)), errors="coerce")
+    if len(numbers) > 3 and numbers.notna().all():
+        return f"{numbers.min():g} to {numbers.max():g}"
     return _all(summary, field)
-
-
-def _digest(summary: Summary, field: str) -> str:
-    return ", ".join(code(value) for value in summary.context(field)) or "not recorded"
 
 
 def _dates(summary: Summary) -> str:
@@ -78,78 +87,76 @@ def _dates(summary: Summary) -> str:
 
 
 def _counts(summary: Summary) -> str:
-    repetitions = len({row["repetition"] for row in summary["context"]})
-    boots = _all(summary, "boots")
-    asked = select(summary["metrics"], metric=HEADLINE, statistic="p50")
-    sampled = [int(row["n"]) for row in asked]
-    times = f", {min(sampled)} to {max(sampled)}" if sampled else ""
-    if sampled and min(sampled) == max(sampled):
-        times = f", {sampled[0]}"
-    return f"{repetitions}, each of {boots} boots of every side" + (
-        f"{times} requests a side and length" if sampled else ""
-    )
+    repetitions = summary["context"]["repetition"].nunique()
+    said = f"{repetitions}, each of {_all(summary, 'boots')} boots of every side"
+    n = select(summary["metrics"], metric=HEADLINE, statistic="p50")["n"]
+    if n.empty:
+        return said
+    times = n.min() if n.nunique() == 1 else f"{n.min()} to {n.max()}"
+    return f"{said}, {times} requests a side and length"
 
 
 def isolation(summary: Summary) -> str:
-    """The level of isolation that the enclave itself found around it, over all boots."""
-    found = _isolation(summary, "enclave")
-    return _tally(found["level"]) if "level" in found else "not recorded"
+    """The level of isolation that each confidential side found, and what kept it in."""
+    found = _isolation(summary)
+    said = [_kept(side, select(found, side=side)) for side in CONFIDENTIAL]
+    return "; ".join(filter(None, said)) or "not recorded"
+
+
+def _kept(side: str, found: pd.DataFrame) -> str:
+    levels = select(found, fact="level")["value"]
+    if levels.empty:
+        return ""
+    level = f"{plain(levels.iloc[0])} in every boot" if levels.nunique() == 1 else _tally(levels)
+    held = [
+        word
+        for word, (fact, value) in HELD.items()
+        if len(select(found, fact=fact, value=value)) == len(levels)
+    ]
+    return f"**{side}** {level}" + (f": {', '.join(held)}" if held else "")
 
 
 def isolation_facts(summary: Summary) -> str:
     """What the confidential sides found around them, fact by fact, folded away."""
-    sides = {side: _isolation(summary, side) for side in ("bare", "enclave")}
-    names = list(dict.fromkeys(name for found in sides.values() for name in found))
-    if not names:
+    found = _isolation(summary)
+    if found.empty:
         return "No side reported what isolation it found.\n"
-    body = [
-        [code(name), *(_tally(found.get(name, [])) for found in sides.values())] for name in names
-    ]
+    facts = found.groupby(["fact", "side"])["value"].agg(_tally).unstack("side")
+    facts = facts.reindex(index=found["fact"].unique(), columns=CONFIDENTIAL[::-1])
+    facts.insert(0, "Fact", facts.index.map(code))
     caption = "Isolation, read from inside by the servers themselves."
-    table = tables.pipe(["Fact", *sides], body, caption, "isolation")
     summary_line = "<summary>Isolation that the servers found, fact by fact</summary>"
+    table = tables.pipe(facts, caption, "isolation")
     return f"<details>\n{summary_line}\n\n{table}\n</details>\n"
 
 
-def _isolation(summary: Summary, side: str) -> dict[str, list[str]]:
-    """Values of every fact, one for each boot; the members of a list are joined."""
-    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
-    for row in summary["context"]:
-        head, _, rest = row["field"].partition(f".isolation.{side}.")
-        if rest and head.startswith("per_boot."):
-            boot = (row["instance"], row["model"], row["repetition"], head)
-            name = rest.partition(".")[0]
-            found.setdefault(name, {}).setdefault(boot, []).append(row["value"])
-    return {name: [", ".join(v) for v in boots.values()] for name, boots in found.items()}
+def _isolation(summary: Summary) -> pd.DataFrame:
+    """A row per boot, side and fact; the members of a list are joined."""
+    context = summary["context"]
+    facts = context.join(context["field"].str.extract(FACT)).dropna()
+    keys = [*WHERE, "repetition", "boot", "side", "fact"]
+    return facts.groupby(keys, sort=False)["value"].agg(", ".join).reset_index()
 
 
-def _tally(values: Sequence[str]) -> str:
-    """`bwrap in all 12 boots`, or how many boots found what."""
-    counts = {value: values.count(value) for value in dict.fromkeys(values)}
+def _tally(values: pd.Series[str]) -> str:
+    """`bwrap (all 12 boots)`, or how many boots found what."""
+    counts = values.value_counts(sort=False)
     if len(counts) == 1:
-        return f"{plain(values[0])} (all {len(values)} boots)"
-    return ", ".join(f"{plain(value)} ({n} boots)" for value, n in counts.items())
+        return f"{plain(values.iloc[0])} (all {len(values)} boots)"
+    return ", ".join(f"{plain(str(value))} ({n} boots)" for value, n in counts.items())
 
 
 def parity(summary: Summary) -> str:
     """In what the sides were alike: a row per field that all boots agree on, else per boot."""
     rows = summary["parity"]
-    if not rows:
+    if rows.empty:
         return "The records hold no parity ledger, so no ratio is printed.\n"
-    sides = ("plain", "bare", "enclave", "null")
     body = []
-    for instance, model, name in distinct(rows, "instance", "model", "field"):
-        found = select(rows, instance=instance, model=model, field=name)
-        values = distinct(found, *sides, "equal")
-        for value in values:
-            count = sum(_same(row, value) for row in found)
+    for _, found in rows.groupby(["instance", "model", "field"], sort=False):
+        values = found.groupby(["field", *LEDGER, "equal"], sort=False).size().reset_index()
+        for name, *told, equal, count in values.to_numpy():
+            cells = [plain(cell) or "not recorded" for cell in told]
             boots = "all boots" if len(values) == 1 else f"{count} of {len(found)} boots"
-            alike = "yes" if value[-1] == "True" else "**no**"
-            cells = [plain(cell) or "not recorded" for cell in value[:-1]]
-            body.append([plain(name), *cells, boots, alike])
-    header = ["Field", *sides, "In", "Alike"]
-    return tables.pipe(header, body, "What the sides reported about themselves.", "parity")
-
-
-def _same(row: Row, value: tuple[str, ...]) -> bool:
-    return tuple(row[name] for name in ("plain", "bare", "enclave", "null", "equal")) == value
+            body.append([plain(name), *cells, boots, "yes" if equal == "True" else "**no**"])
+    table = pd.DataFrame(body, columns=["Field", *LEDGER, "In", "Alike"])
+    return tables.pipe(table, "What the sides reported about themselves.", "parity")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pypandoc
 
-from bench import records
+from bench import files
 from bench.analysis import fragments
-from bench.analysis.prose import Summary
+from bench.analysis.sheets import Summary
 
 # --data-dir: a user's own pandoc templates and defaults must not change the page.
 PANDOC = (
@@ -43,7 +43,7 @@ def render(
     shutil.copytree(report, build)
     fragments.write(Summary.read(summary), literature, build)
     made = by_quarto(build, quarto) if quarto else by_pandoc(build)
-    records.replace(out, made)
+    files.replace(out, made)
 
 
 def by_quarto(build: Path, quarto: str) -> bytes:

@@ -14,25 +14,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import records
+from bench import files
 from bench.analysis import overhead
 from bench.analysis.tables import plain
 
 WHERE = ("platform", "instance", "model", "tier")
 NAMED = (*WHERE, "metric", "title", "unit", "better")
+INTERVAL = ("low", "high", "n", "need")
+JUDGED = ("status", "detail", "verdict", "meaning")
 COLUMNS = {
     "metrics": (
-        *NAMED, "side", "at", "statistic", "value", "low", "high", "n", "need", "repetitions",
-        "boots", "status", "detail", "verdict", "meaning",
+        *NAMED, "side", "at", "statistic", "value", *INTERVAL, "repetitions", "boots", *JUDGED,
     ),
     "overhead": (
-        *NAMED, "at", "numerator", "denominator", "ratio", "low", "high", "n", "need",
-        "repetitions", "boots", "incomplete", "of_medians", "detectable", "resamples", "seed",
-        "status", "detail", "verdict", "meaning",
+        *NAMED, "at", "numerator", "denominator", "ratio", *INTERVAL, "repetitions", "boots",
+        "incomplete", "of_medians", "detectable", "resamples", "seed", *JUDGED,
     ),
     "stages": (
-        *NAMED, "side", "order", "stage", "kind", "start", "value", "low", "high", "n", "need",
-        "status", "detail",
+        *NAMED, "side", "order", "stage", "kind", "start", "value", *INTERVAL, "status", "detail",
     ),
     "distribution": (*NAMED, "side", "at", "n", "p", "value"),
     "context": (*WHERE, "repetition", "field", "value"),
@@ -48,7 +47,7 @@ NUMBERS = {"n": "Int64"} | dict.fromkeys(
 
 def write(path: Path, table: pd.DataFrame) -> None:
     """Write one CSV file in one step."""
-    records.replace(path, table.to_csv(index=False, lineterminator="\n").encode())
+    files.replace(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
@@ -58,8 +57,9 @@ def read(folder: Path, name: str) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS.get(name, ())), dtype=str)
     numbers = {} if name in COPIED else NUMBERS
     return pd.read_csv(
-        path, dtype=defaultdict(lambda: "str", numbers), keep_default_na=False,
-        na_values=dict.fromkeys(numbers, [""]), float_precision="round_trip", lineterminator="\n",
+        path, lineterminator="\n", dtype=defaultdict(lambda: "str", numbers),
+        keep_default_na=False, na_values={column: [""] for column in numbers},
+        float_precision="round_trip",
     )  # fmt: skip
 
 

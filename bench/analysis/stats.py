@@ -223,6 +223,7 @@ def residuals(wholes: ArrayLike, stages: ArrayLike) -> Floats:
 
     wholes (boots,), stages (boots, stages), one unit. Negative where stages overlap.
     """
-    whole, parts = np.asarray(wholes, dtype=np.float64), np.asarray(stages, dtype=np.float64)
+    # C: the last digit of a sum must not depend on how a caller lays its numbers out.
+    whole, parts = np.asarray(wholes), np.asarray(stages, dtype=np.float64, order="C")
     rest: Floats = whole - parts.sum(axis=1)
     return rest

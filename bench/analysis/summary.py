@@ -16,7 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -51,16 +53,9 @@ class Source:
     path: Path
     records: Records
 
-    def __getitem__(self, field: str) -> object:
+    def __getitem__(self, field: str) -> Any:
+        """A field of the context; of what type those in PLACED are, `check` has seen to."""
         return self.records.context[field]
-
-    @property
-    def where(self) -> tuple[str, str, int]:
-        return str(self["instance"]), str(self["model"]), int(str(self["tier"]))
-
-    @property
-    def repetition(self) -> int:
-        return int(str(self["repetition"]))
 
 
 def summarise(
@@ -89,8 +84,8 @@ def summarise(
                 tables[table] += [head | row for row in rows]
     for name, rows in tables.items():
         # Objects: a column of counts stays one where some rows have none.
-        table = pd.DataFrame(rows, columns=sheets.COLUMNS[name], dtype=object)
-        sheets.write(out / f"{name}.csv", table)
+        frame = pd.DataFrame(rows, columns=sheets.COLUMNS[name], dtype=object)
+        sheets.write(out / f"{name}.csv", frame)
 
 
 def check(sources: Sequence[Source]) -> None:
@@ -130,11 +125,11 @@ def _same(first: Source, source: Source, field: str) -> None:
         )  # fmt: skip
 
 
-def _groups(sources: Sequence[Source]) -> Iterator[list[Source]]:
+def _groups(sources: Sequence[Source]) -> list[list[Source]]:
     """Sources by (instance, model, tier), in order, each sorted by repetition."""
-    ordered = sorted(sources, key=lambda source: (source.where, source.repetition))
-    for _, group in groupby(ordered, key=lambda source: source.where):
-        yield list(group)
+    where = itemgetter("instance", "model", "tier")
+    ordered = sorted(sources, key=itemgetter("instance", "model", "tier", "repetition"))
+    return [list(group) for _, group in groupby(ordered, key=where)]
 
 
 def _judge(
@@ -146,18 +141,16 @@ def _judge(
     seed: int,
     resamples: int,
 ) -> None:
-    cells, tier = _cells(group, listed), group[0]["tier"]
+    found, tier = _frame(group, listed), group[0]["tier"]
     parity = ledger.ledger([source.records for source in group])
-    for name, metric in listed.items():
+    for metric in listed.values():
         if metric.tier != tier:
             continue
-        subject = _subject(group[0], metric)
-        if name not in cells:
-            if metric.status != "computed":
-                tables["metrics"].append(subject.row() | ABSENT[metric.status])
-            continue
+        subject, cells = _subject(group[0], metric), _cells(found, metric)
+        if not cells and metric.status != "computed":
+            tables["metrics"].append(subject.row() | ABSENT[metric.status])
         by_place: dict[Axes, list[Cell]] = defaultdict(list)
-        for cell in cells[name]:
+        for cell in cells:
             tables["metrics"] += facts.metric_rows(subject, metric.summary, cell, bands)
             if "p95" in metric.summary:
                 tables["distribution"] += facts.distribution_rows(subject, cell)
@@ -166,19 +159,17 @@ def _judge(
             tables["overhead"] += facts.overhead_rows(
                 subject, metric.contrasts, point, parity, bands, seed=seed, resamples=resamples
             )
-        whole = name.removesuffix(STAGE)
-        if name.endswith(STAGE) and whole in listed:
-            subject = _subject(group[0], listed[whole])
-            tables["stages"] += _waterfalls(subject, cells.get(whole, []), cells[name])
+        whole = listed.get(metric.id.removesuffix(STAGE))
+        if metric.id.endswith(STAGE) and whole:
+            subject = _subject(group[0], whole)
+            tables["stages"] += _waterfalls(subject, _cells(found, whole), cells)
 
 
 def _subject(source: Source, metric: catalogue.Metric) -> Subject:
+    where = {name: source[name] for name in (*sheets.WHERE, "emulated")}
     return Subject(
-        platform=str(source["platform"]), instance=str(source["instance"]),
-        model=str(source["model"]), tier=int(str(source["tier"])), metric=metric.id,
-        title=metric.title, unit=metric.unit, better=metric.better,
-        emulated=source["emulated"] is True,
-    )  # fmt: skip
+        **where, metric=metric.id, title=metric.title, unit=metric.unit, better=metric.better
+    )
 
 
 def _waterfalls(subject: Subject, wholes: Sequence[Cell], stages: Sequence[Cell]) -> Iterator[Row]:
@@ -189,11 +180,17 @@ def _waterfalls(subject: Subject, wholes: Sequence[Cell], stages: Sequence[Cell]
         yield from facts.stage_rows(subject, side, whole, own)
 
 
-def _cells(
-    group: Sequence[Source], listed: Mapping[str, catalogue.Metric]
-) -> dict[str, list[Cell]]:
-    """Cells per metric, ordered; RecordError for a metric or side the catalogue lacks."""
-    found = _frame(group)
+def _frame(group: Sequence[Source], listed: Mapping[str, catalogue.Metric]) -> pd.DataFrame:
+    """All records of a group, a row each; a failure has a reason in place of a value.
+
+    RecordError for a metric or side that the catalogue lacks.
+    """
+    rows = [
+        (source.path, source["repetition"], *(getattr(record, name, None) for name in FIELDS))
+        for source in group
+        for record in (*source.records.observations, *source.records.failures)
+    ]
+    found = pd.DataFrame(rows, columns=["path", "repetition", *FIELDS])
     for path, metric, side in found[["path", "metric", "side"]].drop_duplicates().to_numpy():
         # Line 1 stands for the file: a record that was read no longer knows its line.
         if metric not in listed:
@@ -202,28 +199,22 @@ def _cells(
         if side not in listed[metric].sides:
             expected = f"one of {', '.join(listed[metric].sides)}"
             raise RecordError(path, 1, "side", found=side, expected=expected)
-    cells: dict[str, list[Cell]] = defaultdict(list)
-    groups = dict(list(found.groupby(["metric", "side", "at"], sort=False)))
-    for metric, side, at in sorted(groups, key=lambda key: _order(listed[key[0]], *key[1:])):
-        cell = groups[metric, side, at]
-        samples = cell[cell["value"].notna() & ~cell["warmup"]]
-        failures = tuple(cell["reason"].dropna())
-        cells[metric].append(Cell(side, at, samples, int(cell["warmup"].sum()), failures))
-    return cells
-
-
-def _frame(group: Sequence[Source]) -> pd.DataFrame:
-    """All records of a group, a row each; a failure has a reason in place of a value."""
-    rows = [
-        (source.path, source.repetition, *(getattr(record, name, None) for name in FIELDS))
-        for source in group
-        for record in (*source.records.observations, *source.records.failures)
-    ]
-    found = pd.DataFrame(rows, columns=["path", "repetition", *FIELDS])
     return found.astype({"value": float, "warmup": bool})
 
 
-def _order(metric: catalogue.Metric, side: str, at: Axes) -> tuple[list[float], int]:
+def _cells(found: pd.DataFrame, metric: catalogue.Metric) -> list[Cell]:
     """Numeric axes up, sides as the catalogue has them; stages stay in the order they ran in."""
-    numbers = [float(value) for _, value in at if not isinstance(value, str)]
-    return numbers, metric.sides.index(side)
+    own = found[found["metric"] == metric.id]
+    cells = [_cell(records) for _, records in own.groupby(["side", "at"], sort=False)]
+    return sorted(cells, key=lambda cell: (_numbers(cell.at), metric.sides.index(cell.side)))
+
+
+def _cell(records: pd.DataFrame) -> Cell:
+    side, at = records.iloc[0][["side", "at"]]
+    samples = records[records["value"].notna() & ~records["warmup"]]
+    warmups, failures = int(records["warmup"].sum()), tuple(records["reason"].dropna())
+    return Cell(side, at, samples, warmups, failures)
+
+
+def _numbers(at: Axes) -> list[float]:
+    return [float(value) for _, value in at if not isinstance(value, str)]

@@ -89,7 +89,7 @@ def pipe(table: pd.DataFrame, caption: str, label: str) -> str:
     return f"{lines}\n\n: {caption} {{#tbl-{label}}}\n"
 
 
-def _cell(value: object) -> str:
+def _cell(value: Any) -> str:
     text = "" if pd.isna(value) else str(value)
     return re.sub(r"[ \t\n]+", " ", text).strip(" ") or NONE
 
@@ -122,22 +122,25 @@ def metric(rows: pd.DataFrame, where: str, label: str) -> str:
         return "Not measured.\n"
     if shown.empty:
         return "Every attempt failed; @sec-failures has the reasons.\n"
-    # Points as the side with most of them has them: a stage stands where it ran.
-    fullest = rows.groupby("side", sort=False)["at"].nunique().idxmax()
-    points = pd.concat([rows.loc[rows["side"] == fullest, "at"], rows["at"]]).unique()
     shown = shown.assign(
-        at=pd.Categorical(shown["at"], points),
+        at=pd.Categorical(shown["at"], _order(rows, "at")),
         side=pd.Categorical(shown["side"], SIDES),
         cell=shown.apply(_statistic, axis=1),
     )
     table = shown.pivot(index=["at", "side"], columns="statistic", values="cell")
-    table = table[shown["statistic"].unique()].rename(columns=STATISTICS)
+    table = table.sort_index()[shown["statistic"].unique()].rename(columns=STATISTICS)
     cells = shown.groupby(["at", "side"], observed=True)
     table["n"], table["Verdict"] = cells["n"].first(), cells["verdict"].agg(_words)
     table.insert(0, "At", [point(at) for at, _ in table.index])
     table.insert(1, "Side", [side for _, side in table.index])
     title, unit = map(plain, rows.iloc[0][["title", "unit"]])
     return pipe(table, f"{title}. In {unit}, with 95 % intervals; {where}.", label)
+
+
+def _order(rows: pd.DataFrame, column: str) -> list[str]:
+    """As the side with most values has them, then the others': a stage stands where it ran."""
+    fullest = rows.groupby("side", sort=False)[column].nunique().idxmax()
+    return list(pd.concat([rows.loc[rows["side"] == fullest, column], rows[column]]).unique())
 
 
 def _statistic(row: Row) -> str:
@@ -178,15 +181,13 @@ def stages(rows: pd.DataFrame, where: str, label: str) -> str:
     """The cold start: a row per stage, then sum, whole and residual; a column per side."""
     if rows.empty:
         return "Not measured.\n"
-    sides = rows["side"].unique()
-    fullest = rows.groupby("side", sort=False)["stage"].size().idxmax()
-    ran = pd.concat([rows.loc[rows["side"] == fullest, "stage"], rows["stage"]]).unique()
     cells = rows.assign(
         kind=pd.Categorical(rows["kind"], list(KINDS)),
-        stage=pd.Categorical(rows["stage"], ran),
+        stage=pd.Categorical(rows["stage"], _order(rows, "stage")),
         cell=rows.apply(measured, axis=1),
     )
-    table = cells.pivot(index=["kind", "stage"], columns="side", values="cell")[sides]
+    table = cells.pivot(index=["kind", "stage"], columns="side", values="cell")
+    table = table.sort_index()[rows["side"].unique()]
     names = [KINDS[kind] or stage.replace("_", " ") for kind, stage in table.index]
     table.insert(0, "Stage", names)
     title, unit = rows.iloc[0][["title", "unit"]]

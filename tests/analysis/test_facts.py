@@ -1,22 +1,24 @@
 import random
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from bench.analysis import facts, verdict
 from bench.analysis.facts import Cell, Subject
-from bench.analysis.overhead import Sample
 
 SUBJECT = Subject("local", "laptop", "minilm", 1, "cold_start", "Cold start", "ms", "lower", False)
 BANDS = [verdict.Band("cold start", "cold_start", "enclave", "s", 0, 5, "excellent", "quick")]
 ALIKE = {"threads": dict.fromkeys(("plain", "bare", "enclave", "null"), "2")}
 
 
+def samples(rows):
+    return pd.DataFrame(rows, columns=["repetition", "boot", "block", "side", "value"])
+
+
 def cell(values, *, side="enclave", at=(), boots=1, **rest):
-    samples = tuple(
-        Sample(1, index % boots, index, side, float(value)) for index, value in enumerate(values)
-    )
-    return Cell(side, at, samples, **rest)
+    rows = [(1, index % boots, index, side, float(value)) for index, value in enumerate(values)]
+    return Cell(side, at, samples(rows), **rest)
 
 
 def by_statistic(rows):
@@ -55,7 +57,7 @@ def test_warm_ups_are_counted_and_do_not_enter():
 
 
 def test_a_cell_that_failed_has_reasons_and_no_value():
-    failed = Cell("enclave", (), (), failures=("timed out", "timed out", "refused"))
+    failed = cell([], failures=("timed out", "timed out", "refused"))
     (row,) = facts.metric_rows(SUBJECT, ["median", "max"], failed, [])
     assert (row["statistic"], row["value"], row["status"]) == ("failures", 3, "failed")
     assert row["detail"] == "refused; timed out"
@@ -84,8 +86,8 @@ def sides(**factors):
         Cell(
             side,
             (("tokens", 8),),
-            tuple(
-                Sample(1, block % 4, block, side, factor * (1 + block / 10))
+            samples(
+                (1, block % 4, block, side, factor * (1 + block / 10))
                 for block in range(20)
                 for _ in range(2)
             ),
@@ -129,7 +131,7 @@ def test_without_parity_no_ratio_is_printed():
 def test_one_ratio_more_changes_no_other_ratios_interval():
     chance = random.Random(3)
     cells = [
-        replace(c, samples=tuple(replace(s, value=s.value * chance.random()) for s in c.samples))
+        replace(c, samples=c.samples.assign(value=[v * chance.random() for v in c.values]))
         for c in sides(plain=1.0, enclave=1.1, null=1.0)
     ]
     (alone,) = ratios(cells, contrasts=[("null", "plain")])
@@ -139,15 +141,13 @@ def test_one_ratio_more_changes_no_other_ratios_interval():
 
 
 def stage(name, values):
-    samples = tuple(Sample(1, boot, 0, "enclave", float(v)) for boot, v in enumerate(values))
-    return Cell("enclave", (("stage", name),), samples)
+    rows = [(1, boot, 0, "enclave", float(v)) for boot, v in enumerate(values)]
+    return Cell("enclave", (("stage", name),), samples(rows))
 
 
 def waterfall(stages, whole):
     cells = [stage(name, values) for name, values in stages.items()]
-    rows = facts.stage_rows(
-        SUBJECT, "enclave", Cell("enclave", (), stage("", whole).samples), cells
-    )
+    rows = facts.stage_rows(SUBJECT, "enclave", stage("", whole), cells)
     return {row["stage"]: row for row in rows}
 
 
@@ -168,6 +168,10 @@ def test_the_sum_is_over_boots_that_have_every_stage():
 
 def test_a_stage_nobody_measured_is_absent():
     assert set(waterfall({"a": [1] * 6, "b": []}, [4] * 6)) == {"a", "sum", "whole", "residual"}
+
+
+def test_where_no_stage_was_measured_only_the_whole_is_left():
+    assert set(waterfall({"a": []}, [4] * 6)) == {"whole"}
 
 
 def test_without_the_whole_there_is_neither_sum_nor_residual():

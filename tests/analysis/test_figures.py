@@ -1,9 +1,10 @@
+import math
 import re
 from xml.etree import ElementTree
 
 import pytest
 
-from bench.analysis import figures, ink, tables
+from bench.analysis import figures, ink, sheets, tables
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -11,7 +12,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.fixture(scope="module")
 def drawings(summary_folder):
     def rows(table, **wanted):
-        return tables.select(tables.read(summary_folder / f"{table}.csv"), **wanted)
+        return sheets.select(sheets.read(summary_folder, table), **wanted)
 
     transport = rows("metrics", metric="transport_round_trip", statistic="p50")
     throughput = rows("metrics", metric="throughput", statistic="median")
@@ -59,9 +60,10 @@ def test_a_picture_has_no_date_no_ground_and_no_picture_from_elsewhere(pictures,
 
 
 def test_printed_ratios_are_those_of_the_tables_digit_by_digit(pictures, summary_folder):
-    rows = tables.select(tables.read(summary_folder / "overhead.csv"), metric="request_latency")
+    rows = sheets.select(sheets.read(summary_folder, "overhead"), metric="request_latency")
+    printed = [tables.measured(row, "ratio") for row in rows.to_dict("records")]
     said = texts(pictures / "overheads-light.svg")
-    assert [text for text in said if "[" in text] == [tables.measured(r, "ratio") for r in rows]
+    assert [text for text in said if "[" in text] == printed
 
 
 def test_a_waterfall_names_every_stage_and_the_whole(pictures):
@@ -76,11 +78,9 @@ def test_lines_are_named_and_payloads_said_in_binary_units(pictures):
 
 
 def test_the_slowest_request_is_told_though_the_axis_ends_before_it(pictures, summary_folder):
-    rows = tables.select(
-        tables.read(summary_folder / "distribution.csv"), metric="request_latency", p="1.0"
-    )
+    rows = sheets.select(sheets.read(summary_folder, "distribution"), metric="request_latency")
     said = texts(pictures / "distributions-light.svg")
-    slowest = {f"max {tables.number(float(row['value']), digits=3)}" for row in rows}
+    slowest = {f"max {tables.number(v, digits=3)}" for v in rows.loc[rows["p"] == 1, "value"]}
     assert slowest <= set(said)
 
 
@@ -102,8 +102,8 @@ def test_every_colour_that_writes_words_can_be_read(drawn, paper):
 
 
 def test_a_ratio_that_was_refused_is_drawn_as_words(summary_folder, tmp_path):
-    rows = tables.select(tables.read(summary_folder / "overhead.csv"), metric="cold_start")
-    refused = [row | {"status": "no parity", "ratio": "", "low": "", "high": ""} for row in rows]
+    rows = sheets.select(sheets.read(summary_folder, "overhead"), metric="cold_start")
+    refused = rows.assign(status="no parity", ratio=math.nan, low=math.nan, high=math.nan)
     ink.save(figures.overheads(refused), tmp_path, "refused")
     said = texts(tmp_path / "refused-light.svg")
     assert said.count("no parity") == len(rows)

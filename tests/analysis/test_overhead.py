@@ -1,18 +1,21 @@
+import pandas as pd
 import pytest
 
 from bench.analysis import overhead
-from bench.analysis.overhead import Sample
 
 
 def block(number, *, plain, enclave, repetition=1, boot=0):
     sides = (("plain", plain), ("enclave", enclave))
-    return [
-        Sample(repetition, boot, number, side, value) for side, values in sides for value in values
-    ]
+    return [(repetition, boot, number, side, value) for side, values in sides for value in values]
+
+
+def block_ratios(rows, *pair):
+    columns = ["repetition", "boot", "block", "side", "value"]
+    return overhead.block_ratios(pd.DataFrame(rows, columns=columns), *pair)
 
 
 def test_a_ratio_is_of_the_means_of_mirrored_positions():
-    found = overhead.block_ratios(block(0, plain=[10, 14], enclave=[12, 18]), "enclave", "plain")
+    found = block_ratios(block(0, plain=[10, 14], enclave=[12, 18]), "enclave", "plain")
     assert found.levels == (((15 / 12,),),)
 
 
@@ -22,7 +25,7 @@ def test_drift_from_block_to_block_cancels():
         for number, host in enumerate([1.0, 1.8, 0.7])
         for sample in block(number, plain=[host, host], enclave=[1.1 * host, 1.1 * host])
     ]
-    found = overhead.block_ratios(samples, "enclave", "plain")
+    found = block_ratios(samples, "enclave", "plain")
     assert found.levels[0][0] == pytest.approx((1.1, 1.1, 1.1))
 
 
@@ -32,39 +35,40 @@ def test_ratios_are_kept_by_repetition_and_boot():
         *block(0, plain=[1, 1], enclave=[3, 3], repetition=1, boot=1),
         *block(0, plain=[1, 1], enclave=[4, 4], repetition=2, boot=0),
     ]
-    found = overhead.block_ratios(samples, "enclave", "plain")
+    found = block_ratios(samples, "enclave", "plain")
     assert found.levels == (((2.0,), (3.0,)), ((4.0,),))
     assert (found.repetitions, found.boots, found.count) == (2, 3, 3)
 
 
 def test_a_block_that_lost_a_position_counts_in_no_ratio():
     samples = [*block(0, plain=[1, 1], enclave=[2, 2]), *block(1, plain=[1, 1], enclave=[9])]
-    found = overhead.block_ratios(samples, "enclave", "plain")
+    found = block_ratios(samples, "enclave", "plain")
     assert found.levels == (((2.0,),),)
     assert found.incomplete == 1
 
 
 def test_a_block_that_lacks_a_side_is_incomplete():
-    found = overhead.block_ratios(block(0, plain=[1, 1], enclave=[]), "enclave", "plain")
+    found = block_ratios(block(0, plain=[1, 1], enclave=[]), "enclave", "plain")
     assert (found.count, found.incomplete) == (0, 1)
 
 
 def test_a_denominator_of_zero_gives_no_ratio():
-    found = overhead.block_ratios(block(0, plain=[0, 0], enclave=[1, 1]), "enclave", "plain")
+    found = block_ratios(block(0, plain=[0, 0], enclave=[1, 1]), "enclave", "plain")
     assert (found.count, found.incomplete) == (0, 1)
 
 
 def test_sides_outside_the_contrast_have_no_influence():
-    samples = [*block(0, plain=[1, 1], enclave=[2, 2]), Sample(1, 0, 0, "null", 99.0)]
-    assert overhead.block_ratios(samples, "enclave", "plain").levels == (((2.0,),),)
+    samples = [*block(0, plain=[1, 1], enclave=[2, 2]), (1, 0, 0, "null", 99.0)]
+    assert block_ratios(samples, "enclave", "plain").levels == (((2.0,),),)
 
 
 def test_the_specifications_ratio_is_of_medians_of_repetition_medians():
-    samples = [
-        Sample(repetition, 0, 0, side, value)
+    rows = [
+        (repetition, side, value)
         for repetition, plain, enclave in ((1, 10, 30), (2, 20, 22), (3, 40, 44))
         for side, value in (("plain", plain), ("enclave", enclave))
     ]
+    samples = pd.DataFrame(rows, columns=["repetition", "side", "value"])
     assert overhead.ratio_of_medians(samples, "enclave", "plain") == 30 / 20
     assert overhead.ratio_of_medians(samples, "bare", "plain") is None
 

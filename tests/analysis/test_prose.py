@@ -1,7 +1,8 @@
+import pandas as pd
 import pytest
 
 from bench.analysis import fragments, prose, provenance, tables
-from bench.analysis.prose import Summary
+from bench.analysis.sheets import Summary, select
 
 
 @pytest.fixture(scope="module")
@@ -10,8 +11,16 @@ def summary(summary_folder):
 
 
 def altered(summary, table, change, where=lambda row: True):
-    rows = [row | change if where(row) else row for row in summary[table]]
-    return Summary({**summary.rows, table: rows})
+    rows = summary[table].to_dict("records")
+    rows = [row | change if where(row) else row for row in rows]
+    return Summary({**summary.tables, table: pd.DataFrame(rows)})
+
+
+def confidential(summary):
+    """Rows of the headline ratio, the lowest first."""
+    wanted = {"metric": prose.HEADLINE, "numerator": "enclave", "denominator": "plain"}
+    rows = select(summary["overhead"], **wanted).to_dict("records")
+    return sorted(rows, key=lambda row: row["ratio"])
 
 
 def emulated(row):
@@ -48,10 +57,7 @@ def test_records_of_which_some_are_emulated_are_taken_as_emulated(summary):
 
 
 def test_the_answer_names_the_lowest_and_the_highest_ratio(summary):
-    rows = tables.select(
-        summary["overhead"], metric=prose.HEADLINE, numerator="enclave", denominator="plain"
-    )
-    ordered = sorted(rows, key=lambda row: float(row["ratio"]))
+    ordered = confidential(summary)
     first = prose.answer(summary).split("\n\n")[0]
     low, high = (tables.measured(row, "ratio").split(" ")[0] for row in (ordered[0], ordered[-1]))
     assert first.index(f"**{low}\u00a0times**") < first.index(f"**{high}\u00a0times**")
@@ -78,17 +84,14 @@ def test_points_with_different_verdicts_get_none_in_the_answer(summary):
 
 
 def test_the_card_shows_the_highest_price_and_the_null_run_at_that_point(summary):
-    rows = tables.select(
-        summary["overhead"], metric=prose.HEADLINE, numerator="enclave", denominator="plain"
-    )
-    highest = max(rows, key=lambda row: float(row["ratio"]))
+    highest = confidential(summary)[-1]
     made = prose.cards(summary)
     assert f"[{tables.measured(highest, 'ratio').split(' ')[0]} ×]{{.big}}" in made
     assert made.count(tables.point(highest["at"])) == 2
 
 
 def test_without_an_evidence_check_the_page_warns(summary):
-    unchecked = Summary({**summary.rows, "evidence": []})
+    unchecked = Summary({**summary.tables, "evidence": pd.DataFrame()})
     assert "Take its numbers as unsigned." in prose.evidence(unchecked)
     assert "unsigned" not in prose.evidence(summary)
 
@@ -98,7 +101,42 @@ def test_isolation_that_differed_between_boots_is_counted(summary):
         return row["field"] == "per_boot.3.isolation.enclave.level"
 
     mixed = altered(summary, "context", {"value": "process"}, fourth)
-    assert provenance.isolation(mixed) == "bwrap (9 boots), process (3 boots)"
+    assert provenance.isolation(mixed).startswith("**enclave** bwrap (9 boots), process (3 boots)")
+
+
+def reported(summary, third):
+    """The summary, had the enclave found no network in any boot; of the third one says `third`."""
+    context = summary["context"]
+    told = context[context["field"].str.endswith(".isolation.enclave.level")]
+    told = told.assign(field=told["field"].str.replace("level", "tcp_out"), value="false")
+    told.loc[told["field"].str.startswith("per_boot.2."), "value"] = third
+    both = pd.concat([context, told], ignore_index=True)
+    return Summary({**summary.tables, "context": both})
+
+
+@pytest.mark.parametrize(
+    ("third", "held"),
+    [("false", "no network, no new privileges"), ("true", "no new privileges")],
+)
+def test_what_kept_a_side_in_is_said_where_it_held_in_every_boot(summary, third, held):
+    line = provenance.isolation(reported(summary, third))
+    assert line.startswith(f"**enclave** bwrap in every boot: {held}; **bare** process in every")
+
+
+def test_without_a_report_no_isolation_is_claimed(summary):
+    silent = altered(summary, "context", {"field": "x"}, lambda row: ".isolation." in row["field"])
+    assert provenance.isolation(silent) == "not recorded"
+    assert "No side reported" in provenance.isolation_facts(silent)
+
+
+def test_what_a_machine_cannot_say_has_no_row(summary):
+    def unsaid(row):
+        return row["field"] in ("cpu_governor", "revision")
+
+    made = provenance.box(altered(summary, "context", {"field": "x"}, unsaid))
+    assert "Governor\n" in provenance.box(summary)
+    assert "Governor\n" not in made
+    assert "Code\n" not in made
 
 
 def test_facts_of_isolation_stand_side_by_side(summary):
@@ -113,7 +151,7 @@ def test_what_the_records_do_not_say_is_not_recorded(summary):
 
 
 def test_failures_are_listed_with_their_reasons(summary):
-    failed = {"statistic": "failures", "status": "failed", "value": "2", "detail": "timed out"}
+    failed = {"statistic": "failures", "status": "failed", "value": 2, "detail": "timed out"}
     listed = prose.failures(altered(summary, "metrics", failed, lambda row: row["at"] == ""))
     assert "| Cold start | plain | 2 | timed out |" in listed
 
@@ -143,9 +181,11 @@ def test_the_specifications_share_of_flags_stands_corrected(summary):
 def test_a_second_model_gets_labels_of_its_own(summary, tmp_path, literature):
     both = Summary(
         {
-            name: [*rows, *({**row, "model": "distilbert"} for row in rows if "model" in row)]
-            for name, rows in summary.rows.items()
+            name: pd.concat([table, table.assign(model="distilbert")], ignore_index=True)
+            for name, table in summary.tables.items()
+            if "model" in table
         }
+        | {"evidence": summary["evidence"]}
     )
     fragments.write(both, literature, tmp_path)
     text = (tmp_path / "_memory.md").read_text()
@@ -158,6 +198,7 @@ def test_a_metric_without_a_section_stands_under_other(summary, tmp_path, litera
     renamed = altered(
         summary, "metrics", {"metric": "novelty"}, lambda r: r["metric"] == "peak_rss"
     )
-    fragments.write(Summary({**renamed.rows, "distribution": []}), literature, tmp_path)
+    shapeless = {"distribution": summary["distribution"].head(0)}
+    fragments.write(Summary({**renamed.tables, **shapeless}), literature, tmp_path)
     assert "{#tbl-novelty}" in (tmp_path / "_other.md").read_text()
     assert (tmp_path / "_memory.md").read_text() == "Not measured.\n"

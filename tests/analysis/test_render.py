@@ -118,7 +118,7 @@ def test_an_emulated_run_says_so_in_plain_words(page):
 def test_the_provenance_is_complete(page):
     box = page.text.partition("What was measured, and where")[2].partition("Three kinds")[2]
     box = page.text.partition("Three kinds")[0].rpartition("What was measured, and where")[2]
-    for fact in ("Example CPU 3000", "6.1.0", "bwrap (all 12 boots)", "a1" * 48):
+    for fact in ("Example CPU 3000", "6.1.0", "enclave bwrap in every boot: no new", "a1" * 48):
         assert fact in box
     for fact in ("3f" * 32, "2026-01-01 to 2026-01-03", "3, each of 4 boots", "v0.1.0-3-gabc1234"):
         assert fact in box
@@ -131,6 +131,7 @@ def test_published_numbers_stand_in_tables_of_their_own(page):
 
 def test_references_and_variables_are_resolved(page):
     assert "Section\u00a02" in page.text
+    assert "in a checkout of revision v0.1.0-3-gabc1234:" in page.text
     assert "10,000 hierarchical bootstrap" in " ".join(page.text.split())
     assert not re.search(r"\{\{<|>\}\}|@(fig|tbl|sec)-|:::", page.text)
 
@@ -151,6 +152,7 @@ def empty(tmp_path):
 def test_an_empty_summary_still_makes_a_page(empty, tmp_path):
     text = Page(make(empty, tmp_path / "build")).text
     assert "There are no records, so there is no answer." in text
+    assert "in a copy of this code:" in text
     assert "Take its numbers as unsigned." in text
 
 

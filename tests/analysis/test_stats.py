@@ -217,3 +217,9 @@ def test_three_deviations_are_exceeded_by_27_in_ten_thousand():
 def test_residuals_are_formed_boot_by_boot():
     found = stats.residuals([10.0, 20.0], [[4.0, 5.0], [15.0, 6.0]])
     assert list(found) == [1.0, -1.0]
+
+
+def test_residuals_do_not_depend_on_how_numbers_lie_in_memory():
+    parts = np.random.default_rng(1).lognormal(size=(50, 11))
+    found = stats.residuals(np.zeros(50), parts)
+    assert (found == stats.residuals(np.zeros(50), np.asfortranarray(parts))).all()

@@ -1,3 +1,6 @@
+import math
+
+import pandas as pd
 import pytest
 
 from bench.analysis import tables
@@ -25,7 +28,7 @@ def test_a_number_has_the_digits_its_interval_supports(value, arm, text):
 
 
 def row(**changes):
-    fields = {"status": "ok", "detail": "", "value": "4.0581", "low": "4.024", "high": "4.082"}
+    fields = {"status": "ok", "detail": "", "value": 4.0581, "low": 4.024, "high": 4.082}
     return fields | changes
 
 
@@ -34,15 +37,15 @@ def test_a_value_stands_with_its_interval_in_the_same_digits():
 
 
 def test_a_long_tail_does_not_blur_the_value():
-    assert tables.measured(row(value="4.81", low="4.78", high="7.48")) == "4.81 [4.78, 7.48]"
+    assert tables.measured(row(value=4.81, low=4.78, high=7.48)) == "4.81 [4.78, 7.48]"
 
 
 def test_a_value_without_an_interval_stands_alone():
-    assert tables.measured(row(low="", high="")) == "4.058"
+    assert tables.measured(row(low=math.nan, high=math.nan)) == "4.058"
 
 
 def test_what_is_not_estimable_is_no_number():
-    small = row(status="not estimable", detail="n=5 < 6", value="", low="", high="")
+    small = row(status="not estimable", detail="n=5 < 6", value=math.nan)
     assert tables.measured(small) == r"not estimable (n\=5 \< 6)"
 
 
@@ -63,8 +66,12 @@ def test_a_point_is_said_as_a_reader_would(at, said):
     assert tables.point(at) == said
 
 
+def pipe(header, rows, caption, label):
+    return tables.pipe(pd.DataFrame(rows, columns=header), caption, label)
+
+
 def test_a_pipe_table_has_caption_label_and_numbers_to_the_right():
-    made = tables.pipe(["Side", "p50"], [["plain", "4.06 [4.02, 4.08]"]], "Latency.", "latency")
+    made = pipe(["Side", "p50"], [["plain", "4.06 [4.02, 4.08]"]], "Latency.", "latency")
     assert made.splitlines() == [
         "| Side | p50 |",
         "| :--- | ---: |",
@@ -75,34 +82,34 @@ def test_a_pipe_table_has_caption_label_and_numbers_to_the_right():
 
 
 def test_words_that_start_like_numbers_stay_left():
-    made = tables.pipe(["At"], [[f"16{NBSP}tokens"], ["2 % longer"]], "C", "l")
+    made = pipe(["At"], [[f"16{NBSP}tokens"], ["2 % longer"]], "C", "l")
     assert made.splitlines()[1] == "| :--- |"
 
 
 def test_a_refused_estimate_keeps_its_column_to_the_right():
-    made = tables.pipe(["p99"], [["5.8 [5.1, 9.0]"], [r"not estimable (n\=9 \< 368)"]], "C", "l")
+    made = pipe(["p99"], [["5.8 [5.1, 9.0]"], [r"not estimable (n\=9 \< 368)"]], "C", "l")
     assert made.splitlines()[1] == "| ---: |"
 
 
 def test_a_column_that_says_nothing_is_left_out():
-    made = tables.pipe(["a", "b", "c"], [["x", "", "1"], ["y", "–", "2"]], "C", "l")
+    made = pipe(["a", "b", "c"], [["x", "", "1"], ["y", "–", "2"]], "C", "l")
     assert made.splitlines()[0] == "| a | c |"
 
 
 def test_every_ratio_names_its_denominator():
-    fields = row(numerator="enclave", denominator="plain", ratio="1.06", low="1.05", high="1.07")
-    fields |= {"at": "", "n": "60", "detectable": "0.004", "verdict": "good", "title": "Request"}
-    made = tables.overheads([fields], "here", "ratios")
+    fields = row(numerator="enclave", denominator="plain", ratio=1.06, low=1.05, high=1.07)
+    fields |= {"at": "", "n": 60, "detectable": 0.004, "verdict": "good", "title": "Request"}
+    made = tables.overheads(pd.DataFrame([fields]), "here", "ratios")
     assert f"| enclave{NBSP}/{NBSP}plain | 1.06 [1.05, 1.07] | 60 | ± 0.4 % | good |" in made
 
 
 def test_sides_stand_in_their_order_within_a_point():
     cells = [
-        row(statistic="p50", at=at, side=side, n="60", title="T", unit="ms", verdict="")
+        row(statistic="p50", at=at, side=side, n=60, title="T", unit="ms", verdict="")
         for side in ("null", "plain", "enclave")
         for at in ("tokens=8", "tokens=32")
     ]
-    lines = tables.metric(cells, "here", "t").splitlines()[2:8]
+    lines = tables.metric(pd.DataFrame(cells), "here", "t").splitlines()[2:8]
     assert [line.split("|")[1:3] for line in lines] == [
         [f" {at}{NBSP}tokens ", f" {side} "]
         for at in (8, 32)
@@ -113,27 +120,27 @@ def test_sides_stand_in_their_order_within_a_point():
 def test_stages_that_one_side_lacks_stand_where_they_ran():
     def cell(side, stage):
         at = f"tokens=8;stage={stage}"
-        return row(statistic="p50", at=at, side=side, n="60", title="T", unit="ms", verdict="")
+        return row(statistic="p50", at=at, side=side, n=60, title="T", unit="ms", verdict="")
 
     plain = [cell("plain", stage) for stage in ("received", "sent")]
     enclave = [cell("enclave", stage) for stage in ("received", "opened", "sent")]
-    lines = tables.metric([*plain, *enclave], "here", "t").splitlines()[2:7]
+    lines = tables.metric(pd.DataFrame([*plain, *enclave]), "here", "t").splitlines()[2:7]
     stages = [line.split("|")[1].split(", ")[1].strip() for line in lines]
     assert stages == ["received", "received", "opened", "sent", "sent"]
 
 
 def test_a_metric_whose_every_attempt_failed_points_to_the_reasons():
-    failed = row(statistic="failures", at="", side="plain", n="0", title="T", unit="ms")
-    assert "@sec-failures" in tables.metric([failed | {"status": "failed"}], "here", "t")
+    failed = row(statistic="failures", at="", side="plain", n=0, title="T", unit="ms")
+    failed = pd.DataFrame([failed | {"status": "failed"}])
+    assert "@sec-failures" in tables.metric(failed, "here", "t")
 
 
 def test_a_stage_a_side_does_not_have_has_no_number():
     def stage(side, name, kind="stage"):
         return row(side=side, stage=name, kind=kind, unit="ms", title="Cold start")
 
-    made = tables.stages(
-        [stage("plain", "load"), stage("enclave", "attest"), stage("enclave", "load")], "here", "s"
-    )
+    cells = [stage("plain", "load"), stage("enclave", "attest"), stage("enclave", "load")]
+    made = tables.stages(pd.DataFrame(cells), "here", "s")
     assert "| attest | – | 4.06 [4.02, 4.08] |" in made
     assert made.index("attest") < made.index("| load")
 
@@ -148,7 +155,3 @@ def test_a_digest_that_was_cut_shows_it():
     assert tables.code("abcdef", 3) == "`abc…`"
     assert tables.code("a`b|c") == "`a'b/c`"
     assert tables.code("") == "–"
-
-
-def test_an_absent_file_has_no_rows(tmp_path):
-    assert tables.read(tmp_path / "evidence.csv") == []
