@@ -1,6 +1,9 @@
 # make report   measure what is missing and render results/report/index.html
 # make test     every test, without a network once set up
 # make check    formatting, lint, types
+# make attacks  every test that holds an attack, and the page tests/ATTACKS.md
+# make fuzz     coverage-guided fuzzing of what reads foreign bytes, SECONDS=60 each, TARGET=cbor one
+# make lint-policy POLICY=key-policy.json   who may open a KMS key without an enclave
 # make lock     new lock files from envs/*.in
 # make clean    caches, not results
 #
@@ -26,10 +29,12 @@ VERSION := $(shell $(CHOSEN) -c 'import sys; print("%d.%d" % sys.version_info[:2
 digest = $(shell { echo $(VERSION); cat $(1); } | sha256sum | cut -c 1-16)
 RUN := $(VENV)/.run-$(call digest,$(RUN_LOCKS))
 DEV := $(VENV)/.dev-$(call digest,envs/dev.lock)
+FUZZ := $(VENV)/.fuzz-$(call digest,envs/fuzz.lock)
+SECONDS ?= 60
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: report test check lock clean
+.PHONY: report test check attacks fuzz fuzz-tools lint-policy lock clean
 .DEFAULT_GOAL := report
 
 # exec: make itself is snakemake's parent, and a run ends with the make that started it
@@ -46,6 +51,20 @@ check: $(RUN) $(DEV)
 	$(BIN)/mypy --strict enclave bench
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+
+lint-policy: $(RUN)
+	@test -n '$(POLICY)' || { echo 'make: error: no POLICY given' >&2; \
+	  echo 'make: hint: make lint-policy POLICY=key-policy.json SEALER=ARN' >&2; exit 2; }
+	@exec $(BIN)/python -m bench.verify '$(POLICY)' $(addprefix --sealer ,$(SEALER))
+
+attacks: $(RUN) $(DEV)
+	@$(BIN)/python -m tests.attacks
+	@exec $(BIN)/python -m pytest -m attack
+
+fuzz: $(RUN) $(DEV) $(FUZZ)
+	@exec $(BIN)/python -m tests.fuzz.harness $(SECONDS) $(TARGET)
+
+fuzz-tools: $(FUZZ)
 
 lock: $(DEV)
 	$(BIN)/python envs/lock.py
@@ -78,4 +97,12 @@ $(DEV): $(RUN)
 	@echo 'set-up: tools for tests and checks'
 	@rm -f $(VENV)/.dev-*
 	@$(PIP) -r envs/dev.lock
+	@touch $@
+
+$(FUZZ): $(DEV)
+	@echo 'set-up: atheris'
+	@rm -f $(VENV)/.fuzz-*
+	@$(PIP) -r envs/fuzz.lock || { \
+	  echo 'make: error: atheris cannot be installed here, nothing was fuzzed' >&2; \
+	  echo 'make: hint: it has wheels for CPython 3.11 to 3.13 on Linux x86-64' >&2; exit 1; }
 	@touch $@

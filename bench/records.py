@@ -170,5 +170,3 @@ def decode(path: Path, number: int, fields: dict[str, object]) -> Observation | 
         raise RecordError(path, number, "value", found=value, expected="a finite number")
     block, iteration, warmup = take("block", int), take("iteration", int), take("warmup", bool)
     return Observation(metric, side, boot, block, iteration, float(value), warmup, at)  # type: ignore[arg-type]
-
-

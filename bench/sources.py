@@ -66,6 +66,15 @@ def _reached(path: Path, root: Path) -> Iterator[Path]:
     for name in _names(tree, path):
         if name.partition(".")[0] in PACKAGES:
             yield from _module(name, root)
+    for name in _started(tree):
+        yield from _module(name, root, started=True)
+
+
+def _started(tree: ast.Module) -> Iterator[str]:
+    """Modules that stand in the code as literals: they are run, and packages by `__main__`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and MODULE.fullmatch(str(node.value)):
+            yield str(node.value)
 
 
 def _names(tree: ast.Module, path: Path) -> Iterator[str]:
@@ -84,15 +93,14 @@ def _names(tree: ast.Module, path: Path) -> Iterator[str]:
                 )
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and MODULE.fullmatch(str(node.value)):
-            yield str(node.value)
 
 
-def _module(name: str, root: Path) -> list[Path]:
-    """Files that importing or running `name` executes: its packages' `__init__` and itself."""
+def _module(name: str, root: Path, *, started: bool = False) -> list[Path]:
+    """Files that importing or starting `name` executes: its packages' `__init__` and itself."""
     parts = name.split(".")
     place = root.joinpath(*parts)
-    own = [place.with_suffix(".py"), place / "__init__.py", place / "__main__.py"]
+    own = [place.with_suffix(".py"), place / "__init__.py"]
+    own += [place / "__main__.py"] if started else []
     if not any(path.is_file() for path in own):
         return []  # a name inside a module, or a folder without code of its own
     packages = [root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts))]

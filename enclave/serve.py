@@ -1,20 +1,29 @@
 """Serve: accept, prove, answer; where sockets meet the session. One thread a connection.
 
-To a peer every failure looks the same: an ALERT without content, then the end.
+Cheap checks come first: a place among the half-open, then a well-formed hello, then a free session,
+and only then the security module. To a peer every failure looks the same: an ALERT without content,
+then the end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from enclave.boot import Booted
 from enclave.conversation import Conversation, Identity
+from enclave.deadlines import Clock, TimedStream
+from enclave.places import Places
 from enclave.stages import Marks
 from enclave.tee import ECHO_PORT, SERVICE_PORT, Tee
 from enclave.wire import hpke, receipt, transcript
@@ -23,15 +32,20 @@ from enclave.wire.frames import Channel, Type
 from enclave.wire.messages import Claims, ClientHello, Collect
 from enclave.wire.session import Role, Session, State
 
-HANDSHAKE_SECONDS = 10.0
-IDLE_SECONDS = 600.0
+ALERT_SECONDS = 1.0
+ACCEPT_PAUSE_SECONDS = 0.01  # where files run out, so that it is no busy loop
+ECHOES = 8  # connections to the echo port at a time
+
+Work = Callable[[Channel, TimedStream, ExitStack], None]
 
 
 class Service:
     """A loaded model behind attested sessions."""
 
-    def __init__(self, tee: Tee, booted: Booted) -> None:
+    def __init__(self, tee: Tee, booted: Booted, clock: Clock = time.monotonic) -> None:
         self._tee = tee
+        self._clock = clock
+        self._settings = booted.settings
         receipt_key = Ed25519PrivateKey.generate()
         pcr0, pcr1, pcr2 = (booted.measurements[index] for index in (0, 1, 2))
         self._identity = Identity(
@@ -42,36 +56,40 @@ class Service:
             booted.settings.digest(),
             booted.manifest_digest,
         ).encode()
-        self._free = threading.Semaphore(booted.settings.sessions)
+        self.sessions = Places("sessions", booted.settings.sessions)
+        self.half_open = Places("half-open sessions", booted.settings.half_open)
+        self._work: dict[int, tuple[Work, Places]]
+        self._work = {SERVICE_PORT: (self._converse, self.half_open)}
+        if booted.settings.echo:
+            self._work[ECHO_PORT] = (self._echo, Places("echoes", ECHOES))
 
     def run(self) -> None:
         """Accept for ever."""
-        work: dict[int, Callable[[Channel, socket.socket], None]]
-        work = {SERVICE_PORT: self._converse}
-        if self._identity.booted.settings.echo:
-            work[ECHO_PORT] = _echo
-        for port, stream in self._tee.accept():
-            if port in work:
-                arguments = work[port], stream, self._tee.write_bytes
-                threading.Thread(target=_handle, args=arguments, daemon=True).start()
+        for port, stream in _connections(self._tee):
+            if port in self._work:
+                self._admit(stream, *self._work[port])
             else:
                 stream.close()
 
-    def _converse(self, channel: Channel, stream: socket.socket) -> None:
-        marks = Marks()
-        session = Session(channel, Role.SERVER, marks)
-        hello = bytes(session.receive().body)
-        if not self._free.acquire(blocking=False):
-            raise RemoteProtocolError("one session more than the settings allow")
+    def _admit(self, stream: socket.socket, work: Work, places: Places) -> None:
+        """Give a connection its place and its thread, or refuse it here and now."""
+        timed = TimedStream(stream, self._settings.handshake_seconds, self._clock)
+        channel = Channel(timed, write_bytes=self._tee.write_bytes, pace=timed.frame)
+        place = ExitStack()
         try:
-            conversation = self._shake_hands(session, hello, marks)
-            stream.settimeout(IDLE_SECONDS)
-            _talk(session, conversation)
-        finally:
-            self._free.release()
+            place.enter_context(places.take())
+            arguments = work, channel, timed, place
+            threading.Thread(target=_handle, args=arguments, daemon=True).start()
+        except (RemoteProtocolError, RuntimeError):  # no place, or no thread to be had
+            with place, contextlib.closing(timed):
+                _alert(channel, timed)
 
-    def _shake_hands(self, session: Session, hello: bytes, marks: Marks) -> Conversation:
+    def _converse(self, channel: Channel, timed: TimedStream, place: ExitStack) -> None:
+        marks = Marks()
+        session = Session(channel, Role.SERVER, marks, self._settings.response_bucket_bytes)
+        hello = bytes(session.receive().body)
         challenge = ClientHello.decode(hello).challenge
+        self.sessions.check()
         private_key = X25519PrivateKey.generate()
         evidence = self._tee.attest(
             public_key=private_key.public_key().public_bytes_raw(),
@@ -80,39 +98,65 @@ class Service:
         )
         session.send(Type.SERVER_HELLO, evidence)
         encapsulated = bytes(session.receive().body)
-        binding = transcript.binding(hello, evidence)
-        keys = hpke.accept(private_key, encapsulated, binding)
-        session.key(keys)
-        session.send(Type.READY, b"")
-        return Conversation(self._identity, keys.session_id, challenge, evidence, marks)
+        with self.sessions.take():
+            keys = hpke.accept(private_key, encapsulated, transcript.binding(hello, evidence))
+            session.key(keys)
+            place.close()  # no longer half-open
+            session.send(Type.READY, b"")
+            talk = Conversation(self._identity, keys.session_id, challenge, evidence, marks)
+            self._talk(session, talk, timed)
+
+    def _talk(self, session: Session, conversation: Conversation, timed: TimedStream) -> None:
+        while True:
+            timed.idle(self._settings.idle_seconds)
+            kind, body = session.receive()
+            if session.state is State.CLOSED:
+                return
+            if kind is Type.COLLECT:
+                session.send(Type.REPORT, conversation.report(Collect.decode(body).records))
+            else:
+                session.send(Type.RESPONSE, conversation.answer(bytes(body)))
+
+    def _echo(self, channel: Channel, timed: TimedStream, _: ExitStack) -> None:
+        """Send every frame back: the transport alone, without a byte of ours in it."""
+        while True:
+            timed.idle(self._settings.idle_seconds)
+            channel.send(*channel.receive(Type.ECHO))
 
 
-def _talk(session: Session, conversation: Conversation) -> None:
+def _connections(tee: Tee) -> Iterator[tuple[int, socket.socket]]:
+    """What the parent brings; a connection that breaks while it is made ends nothing else."""
     while True:
-        kind, body = session.receive()
-        if session.state is State.CLOSED:
-            return
-        if kind is Type.COLLECT:
-            session.send(Type.REPORT, conversation.report(Collect.decode(body).records))
-        else:
-            session.send(Type.RESPONSE, conversation.answer(bytes(body)))
-
-
-def _handle(
-    work: Callable[[Channel, socket.socket], None], stream: socket.socket, write_bytes: int | None
-) -> None:
-    channel = Channel(stream, write_bytes=write_bytes)
-    with stream:
-        stream.settimeout(HANDSHAKE_SECONDS)
         try:
-            work(channel, stream)
+            yield from tee.accept()
+            return
+        except OSError as error:
+            if error.errno in (errno.EBADF, errno.EINVAL):  # nobody listens any more
+                return
+        time.sleep(ACCEPT_PAUSE_SECONDS)
+
+
+def _handle(work: Work, channel: Channel, timed: TimedStream, place: ExitStack) -> None:
+    with place, contextlib.closing(timed):
+        try:
+            work(channel, timed, place)
         except (RemoteProtocolError, OSError):
-            with contextlib.suppress(OSError):
-                channel.send(Type.ALERT, b"")
+            _alert(channel, timed)
+        except Exception as error:  # a bug of ours: it ends this connection and nothing else
+            print(f"error: unexpected {_origin(error)}", file=sys.stderr, flush=True)
+            _alert(channel, timed)
 
 
-def _echo(channel: Channel, stream: socket.socket) -> None:
-    """Send every frame back: the transport alone, without a byte of ours in it."""
-    stream.settimeout(IDLE_SECONDS)
-    while True:
-        channel.send(*channel.receive(Type.ECHO))
+def _alert(channel: Channel, timed: TimedStream) -> None:
+    timed.phase(ALERT_SECONDS)
+    with contextlib.suppress(OSError):
+        channel.send(Type.ALERT, b"")
+
+
+def _origin(error: Exception) -> str:
+    """Kind of an exception and where it rose; its message may quote what a client sent."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    where = f"{Path(step.tb_frame.f_code.co_filename).name}:{step.tb_lineno}" if step else "?"
+    return f"{type(error).__name__} at {where}"

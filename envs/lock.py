@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ENCLAVE = HERE.parent / "enclave"
-ENVIRONMENTS = ("workflow", "image", "measure", "analysis", "report", "dev")
+ENVIRONMENTS = ("workflow", "image", "measure", "analysis", "report", "dev", "fuzz")
 CONDA = ("image", "measure", "analysis", "report")
 COMPILE = (
     *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),

@@ -36,3 +36,19 @@ rule verify:
         "verify the records as they lie here"
     script:
         "../scripts/verify.py"
+
+
+# Whether the key policy that this platform sets for this image opens the key to anyone else. Without
+# an output it always runs.
+rule lint_policy:
+    input:
+        code=closure("scripts/lint_policy.py"),
+        measurements=f"results/images/{PLATFORM}/measurements.json",
+    log:
+        "results/logs/lint_policy.log",
+    conda:
+        "../envs/image.yaml"
+    message:
+        "lint the key policy"
+    script:
+        "../scripts/lint_policy.py"

@@ -58,6 +58,17 @@ def test_a_module_started_by_name_counts(tmp_path: Path) -> None:
     assert found == ["bench/deep.py", "bench/server.py", "bench/start.py"]
 
 
+def test_a_package_is_imported_without_its_command(tmp_path: Path) -> None:
+    write(tmp_path, bench__deep="")
+    (tmp_path / "bench" / "x").mkdir()
+    (tmp_path / "bench" / "x" / "__init__.py").touch()
+    (tmp_path / "bench" / "x" / "__main__.py").write_text("import bench.deep\n")
+    write(tmp_path, bench__user="import bench.x\n", bench__start='argv = ["-m", "bench.x"]\n')
+    assert closure("bench.user", root=tmp_path) == ["bench/user.py", "bench/x/__init__.py"]
+    started = closure("bench.start", root=tmp_path)
+    assert {"bench/deep.py", "bench/x/__main__.py"} <= set(started)
+
+
 def test_modules_that_import_each_other_end(tmp_path: Path) -> None:
     write(tmp_path, bench__a="import bench.b\n", bench__b="import bench.a\n")
     assert closure("bench.a", root=tmp_path) == ["bench/a.py", "bench/b.py"]

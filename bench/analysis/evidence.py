@@ -15,17 +15,18 @@ For each records file:
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-import pandas as pd
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from bench import files
 from bench import records as recorded
-from bench.analysis import sheets
 from bench.client.talks import Evidence
 from bench.image.measurements import read as read_measurements
 from bench.verify import AWS_ROOT_SHA256, Policy, nitro
@@ -66,17 +67,18 @@ def check(path: Path, evidence: Path, policy: Policy, models: Container[str]) ->
         )
     boots = read(evidence)
     _same("boots", len(boots), plan.get("boots"))
-    lines = path.read_text().splitlines()[1:]
+    lines = list(enumerate(path.read_text().splitlines()[1:], start=2))
+    every = [(line, recorded.decode(path, place, json.loads(line))) for place, line in lines]
     totals = Checked(str(path), len(boots), 0, 0, 0)
     for number, sessions in enumerate(boots):
-        ours = [
-            (line, record)
-            for line, record in zip(lines, (*found.observations,), strict=True)
-            if record.boot == number
-        ]
+        ours = [(line, record) for line, record in every if record.boot == number]
         signed = [_session(session, plan, policy) for session in sessions]
+        if not signed or not signed[0]:
+            raise VerificationError(
+                "boots", found=f"nothing signed in boot {number}", expected="a main session"
+            )
         _committed(signed, recorded.digest(identity, [line for line, _ in ours]))
-        _own_times(signed[0], [record for _, record in ours])
+        _own_times(signed[0], [r for _, r in ours if isinstance(r, recorded.Observation)])
         totals = replace(
             totals,
             sessions=totals.sessions + len(sessions),
@@ -107,7 +109,12 @@ def check_all(
         check(path, signed, policy, models) for path, signed in zip(records, evidence, strict=True)
     ]
     if out is not None:
-        sheets.write(out, pd.DataFrame(rows).assign(verdict="verified"))
+        lines = [asdict(row) | {"verdict": "verified"} for row in rows]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        files.replace(out, text.getvalue().encode())
     return rows
 
 
@@ -138,11 +145,11 @@ def _session(
     """Steps 3 to 6: the bodies of a session's statements, all verified."""
     expected = Expected(
         policy=policy,
-        settings_digest=bytes.fromhex(str(plan["settings_digest"])),
-        manifest_digest=bytes.fromhex(str(plan["manifest_digest"])),
-        model=str(plan["model"]),
-        weights_sha256=bytes.fromhex(str(plan["weights_sha256"])),
-        security_mode=str(plan["security_mode"]),
+        settings_digest=_digest(plan, "settings_digest"),
+        manifest_digest=_digest(plan, "manifest_digest"),
+        model=str(plan.get("model")),
+        weights_sha256=_digest(plan, "weights_sha256"),
+        security_mode=str(plan.get("security_mode")),
     )
     attested, claims, _ = examine(  # (3) and (4)
         session.document, expected, session.challenge, nitro.claimed_time(session.document)
@@ -154,6 +161,18 @@ def _session(
         receipt.verify(signed, key, expected=replace(wanted, sequence=sequence))
         heads.append(batch.chain(heads[-1], signed))
     return list(_statements(session, key, heads))
+
+
+def _digest(plan: Mapping[str, object], name: str) -> bytes:
+    try:
+        digest = bytes.fromhex(str(plan.get(name)))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise VerificationError(
+            "plan identity", found=f"{name} {plan.get(name)}", expected="64 hex digits"
+        )
+    return digest
 
 
 def _statements(

@@ -116,6 +116,4 @@ def open_session(channel: Channel, expected: Expected, now: datetime) -> ClientS
     session.send(Type.CLIENT_FINISH, encapsulated)
     session.key(keys)
     session.receive()
-    return ClientSession(
-        session, attested, claims, expected, challenge, evidence, keys.session_id
-    )
+    return ClientSession(session, attested, claims, expected, challenge, evidence, keys.session_id)

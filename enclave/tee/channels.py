@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,6 +19,8 @@ from enclave.wire.frames import VSOCK_WRITE_BYTES
 PARENT_CID = 3
 CONNECT_BYTES = 32
 CONNECT_SECONDS = 5.0
+
+Arrival = tuple[int, socket.socket]
 
 
 class HybridVsock:
@@ -39,32 +43,46 @@ class HybridVsock:
             raise
         return stream
 
-    def accept(self) -> Iterator[tuple[int, socket.socket]]:
-        """Connections for our ports; a caller that does not say `CONNECT port` is hung up on."""
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
+
+    def accept(self) -> Iterator[Arrival]:
+        """Connections for our ports; a caller that does not say `CONNECT port` is hung up on.
+
+        Each says so on a thread of its own: one that is slow keeps nobody else waiting.
+        """
+        ready: SimpleQueue[Arrival] = SimpleQueue()
+        _start(_accept_each, self._listener, lambda stream: _start(self._greet, stream, ready))
         while True:
-            stream, _ = self._listener.accept()
-            port = _asked_port(stream)
-            if port in self._ports:
-                stream.sendall(b"OK %d\n" % port)
-                yield port, stream
-            else:
-                stream.close()
+            yield ready.get()
+
+    def _greet(self, stream: socket.socket, ready: SimpleQueue[Arrival]) -> None:
+        try:
+            port = _asked_port(stream, time.monotonic() + CONNECT_SECONDS)
+            if port not in self._ports:
+                raise OSError("no such port")
+            stream.sendall(b"OK %d\n" % port)
+            stream.settimeout(None)
+        except OSError:
+            stream.close()
+            return
+        ready.put((port, stream))
 
 
-def _asked_port(stream: socket.socket) -> int | None:
-    stream.settimeout(CONNECT_SECONDS)
+def _asked_port(stream: socket.socket, deadline: float) -> int:
+    """The port in `CONNECT port`; OSError for any other line, or none before the deadline."""
     line = b""
-    try:
-        while not line.endswith(b"\n") and len(line) < CONNECT_BYTES:
-            byte = stream.recv(1)
-            if not byte:
-                return None
-            line += byte
-    except OSError:
-        return None
-    stream.settimeout(None)
+    while not line.endswith(b"\n"):
+        stream.settimeout(max(deadline - time.monotonic(), 0.001))
+        byte = stream.recv(1)
+        if not byte or len(line) >= CONNECT_BYTES or time.monotonic() > deadline:
+            raise OSError("no CONNECT line")
+        line += byte
     word, _, number = line.partition(b" ")
-    return int(number) if word == b"CONNECT" and number.strip().isdigit() else None
+    if word != b"CONNECT" or not number.strip().isdigit():
+        raise OSError("not a CONNECT line")
+    return int(number)
 
 
 class Vsock:
@@ -92,12 +110,17 @@ class Vsock:
             raise
         return stream
 
-    def accept(self) -> Iterator[tuple[int, socket.socket]]:
+    def close(self) -> None:
+        """Listen no more."""
+        for listener in self._listeners.values():
+            listener.close()
+
+    def accept(self) -> Iterator[Arrival]:
         """Connections on any of our ports."""
-        ready: SimpleQueue[tuple[int, socket.socket]] = SimpleQueue()
+        ready: SimpleQueue[Arrival] = SimpleQueue()
         for port, listener in self._listeners.items():
-            arguments = port, listener, ready
-            threading.Thread(target=_accept_into, args=arguments, daemon=True).start()
+            put = partial(_put, ready, port)
+            _start(_accept_each, listener, put)
         while True:
             yield ready.get()
 
@@ -109,8 +132,19 @@ def _listen_vsock(port: int) -> socket.socket:
     return listener
 
 
-def _accept_into(
-    port: int, listener: socket.socket, ready: SimpleQueue[tuple[int, socket.socket]]
-) -> None:
-    while True:
-        ready.put((port, listener.accept()[0]))
+def _put(ready: SimpleQueue[Arrival], port: int, stream: socket.socket) -> None:
+    ready.put((port, stream))
+
+
+def _accept_each(listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
+    """Hand on every connection until the listener is closed; what is gone at once is skipped."""
+    while listener.fileno() >= 0:
+        try:
+            stream, _ = listener.accept()
+        except OSError:
+            continue
+        take(stream)
+
+
+def _start(work: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=work, args=arguments, daemon=True).start()

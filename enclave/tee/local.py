@@ -19,6 +19,7 @@ from enclave.wire.sealed import Manifest
 from enclave.wire.settings import Settings
 
 MAX_NSM_RESPONSE_BYTES = 0x3000
+PCR_COUNT = 32
 
 
 class LocalTee:
@@ -32,10 +33,16 @@ class LocalTee:
         self._nsm_stream = socket.socket(fileno=nsm)
         self._nsm_lock = threading.Lock()
         self._nsm = Nsm(self._transact)
+        self._nsm.lock_pcrs(PCR_COUNT)  # before the first document: nothing extends them any more
         self.write_bytes = self._channels.write_bytes
         self.dial = self._channels.dial
         self.accept = self._channels.accept
         self.attest = self._nsm.attest
+
+    def close(self) -> None:
+        """Let go of the security module and of whoever might still dial."""
+        self._nsm_stream.close()
+        self._channels.close()
 
     def measurements(self) -> dict[int, bytes]:
         """PCR0, 1 and 2 as the security module has them."""

@@ -1,12 +1,14 @@
 """Frames: a type and a length before every message (SPEC.md section 2).
 
 Rule of the file: it knows byte streams (anything with `recv_into` and `sendall`) but opens none.
-A length is checked against the limit of its type before a byte of it is stored.
+A length is checked against the limit of its type before a byte of it is stored, and costs memory
+only as its bytes come.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -17,6 +19,8 @@ HEADER = struct.Struct(">BBI")  # version, type, length of the body
 
 # AF_VSOCK: kernels since 6.17 send larger writes as packets that some devices corrupt or drop.
 VSOCK_WRITE_BYTES = 16 * 1024
+
+BUFFER_BYTES = 64 * 1024  # for a body at first; then as much again as has come
 
 
 class Type(IntEnum):
@@ -42,7 +46,7 @@ LIMITS = {
     Type.ALERT: 0,
     Type.ECHO: 1 << 20,
     Type.READY: 64,
-    Type.REQUEST: 1 << 20,
+    Type.REQUEST: 256 * 1024,
     Type.RESPONSE: 16 << 20,
     Type.COLLECT: 1024,
     Type.REPORT: 16 << 20,
@@ -66,11 +70,22 @@ class ByteStream(Protocol):
 
 
 class Channel:
-    """Frames over one byte stream, for one thread at a time."""
+    """Frames over one byte stream, for one thread at a time.
 
-    def __init__(self, stream: ByteStream, *, write_bytes: int | None = None) -> None:
+    `pace` is told how many bytes are to be sent or, their header read, received next; what a clock
+    is stays outside.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        write_bytes: int | None = None,
+        pace: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._stream = stream
         self._write_bytes = write_bytes
+        self._pace = pace
         self._header = bytearray(HEADER.size)
 
     def send(self, kind: Type, body: bytes | bytearray | memoryview) -> None:
@@ -78,6 +93,7 @@ class Channel:
         if len(body) > LIMITS[kind]:
             raise LocalProtocolError(f"{kind.name} of {len(body)} bytes, limit {LIMITS[kind]}")
         data = b"".join((HEADER.pack(VERSION, kind, len(body)), body))
+        self._pace(len(data))
         if self._write_bytes is None:
             self._stream.sendall(data)
             return
@@ -97,13 +113,21 @@ class Channel:
             raise RemoteProtocolError(f"frame type {number}, expected {names}")
         if length > LIMITS[kind]:
             raise RemoteProtocolError(f"{kind.name} of {length} bytes, limit {LIMITS[kind]}")
-        body = bytearray(length)
-        self._fill(memoryview(body))
-        return Frame(kind, body)
+        self._pace(length)
+        return Frame(kind, self._body(length))
 
     def close(self) -> None:
         """Close the stream under it."""
         self._stream.close()
+
+    def _body(self, length: int) -> bytearray:
+        body = bytearray(min(length, BUFFER_BYTES))
+        self._fill(memoryview(body))
+        while len(body) < length:
+            came = len(body)
+            body += bytes(min(came, length - came))
+            self._fill(memoryview(body)[came:])
+        return body
 
     def _fill(self, view: memoryview) -> None:
         while view:

@@ -63,14 +63,22 @@ Mark = Callable[[str], None]
 class Session:
     """One side of one session over a channel.
 
+    Sizes of what it seals are rounded up to `bucket_bytes`, if that is not 0.
     `mark` is told when a message was received, opened, sealed and sent; who listens and what a
     clock is stays outside.
     """
 
-    def __init__(self, channel: Channel, role: Role, mark: Mark = lambda _: None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        role: Role,
+        mark: Mark = lambda _: None,
+        bucket_bytes: int = 0,
+    ) -> None:
         self._channel = channel
         self._role = role
         self._mark = mark
+        self._bucket_bytes = bucket_bytes
         self._peer = Role.SERVER if role is Role.CLIENT else Role.CLIENT
         self._state = State.START
         self._sealing: Direction | None = None
@@ -83,10 +91,12 @@ class Session:
 
     def key(self, secrets: Secrets) -> None:
         """Take the secrets into use: every frame from READY on is a sealed record."""
-        client = Direction(secrets.client_key, secrets.session_id, Role.CLIENT.value)
-        server = Direction(secrets.server_key, secrets.session_id, Role.SERVER.value)
-        ours = self._role is Role.CLIENT
-        self._sealing, self._opening = (client, server) if ours else (server, client)
+        keys = {Role.CLIENT: secrets.client_key, Role.SERVER: secrets.server_key}
+        ours, theirs = self._role, self._peer
+        self._sealing = Direction(
+            keys[ours], secrets.session_id, ours.value, bucket_bytes=self._bucket_bytes
+        )
+        self._opening = Direction(keys[theirs], secrets.session_id, theirs.value)
 
     def send(self, kind: Type, body: bytes) -> None:
         """Send a message, sealed where its type says so; LocalProtocolError if out of turn."""

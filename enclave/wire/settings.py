@@ -10,15 +10,31 @@ from dataclasses import dataclass, field, fields
 from hashlib import sha256
 
 from enclave.wire import cbor
+from enclave.wire.bounds import Bounds
 from enclave.wire.errors import RemoteProtocolError
 
 MAX_BYTES = 16 * 1024
+BOUNDS = {
+    "threads": Bounds(int, 1, 1024),
+    "sessions": Bounds(int, 1, 4096),
+    "half_open": Bounds(int, 1, 4096),
+    "handshake_seconds": Bounds(int, 1, 3600),
+    "idle_seconds": Bounds(int, 1, 24 * 3600),
+    "response_bucket_bytes": Bounds(int, 0, 1 << 20),
+}
+TEXT = Bounds(str, 0, 4096)
 SECRET = ("access_key_id", "secret_access_key", "session_token")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the host hands in on port SETTINGS. `threads` is the vCPU count used by inference."""
+    """What the host hands in on port SETTINGS.
+
+    `threads` is the vCPU count used by inference, `sessions` how many may be open at a time,
+    `half_open` how many more may be on the way there, for `handshake_seconds` in all. A session
+    that asks nothing for `idle_seconds` expires. The size of what the enclave answers is rounded up
+    to a multiple of `response_bucket_bytes`; 0 leaves it as it is.
+    """
 
     kms_endpoint: str
     objects_endpoint: str
@@ -31,6 +47,10 @@ class Settings:
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
     session_token: str = field(repr=False)
+    half_open: int = field(default=32, kw_only=True)
+    handshake_seconds: int = field(default=10, kw_only=True)
+    idle_seconds: int = field(default=600, kw_only=True)
+    response_bucket_bytes: int = field(default=0, kw_only=True)
 
     def encode(self) -> bytes:
         return cbor.encode({name: getattr(self, name) for name in NAMES})
@@ -46,12 +66,11 @@ class Settings:
         values = cbor.decode(bytes(data), max_bytes=MAX_BYTES)
         if type(values) is not dict or set(values) != set(NAMES):
             raise RemoteProtocolError("settings are not the closed set this enclave knows")
-        kinds = {"threads": int, "sessions": int, "echo": bool}
-        for name, value in values.items():
-            if type(value) is not kinds.get(str(name), str):
-                raise RemoteProtocolError(f"setting {name} has the wrong type")
-        if not (1 <= values["threads"] <= 1024 and 1 <= values["sessions"] <= 4096):
-            raise RemoteProtocolError("threads or sessions are out of range")
+        if type(values["echo"]) is not bool:
+            raise RemoteProtocolError("setting echo is no bool")
+        for name in NAMES:
+            if name != "echo" and (fault := BOUNDS.get(name, TEXT).fault(values[name])):
+                raise RemoteProtocolError(f"setting {name}: {fault}")
         return cls(**values)
 
 

@@ -37,6 +37,7 @@ from tests.emulators.parties import (
 # What is released
 
 
+@pytest.mark.attack(34)
 def test_attested_enclave_gets_the_data_key_in_an_envelope_alone(
     parties: Parties, enclave: Any, wrapped: tuple[bytes, bytes]
 ) -> None:
@@ -99,11 +100,13 @@ def test_wrong_pcr_is_denied(parties: Parties, enclave: Any, wrapped: tuple[byte
         assert code == ("AccessDeniedException", 400)
 
 
+@pytest.mark.attack(3)
 def test_debug_mode_is_denied(parties: Parties, enclave: Any, wrapped: tuple[bytes, bytes]) -> None:
     code = refusal(enclave.decrypt, **decrypt(wrapped[1], parties.document(debug=True)))
     assert code == ("AccessDeniedException", 400)
 
 
+@pytest.mark.attack(34)
 def test_enclave_role_without_recipient_is_denied(
     enclave: Any, wrapped: tuple[bytes, bytes]
 ) -> None:
@@ -169,6 +172,7 @@ def test_policy_that_locks_its_author_out_is_not_stored(parties: Parties, owner:
 # What a ciphertext has to be
 
 
+@pytest.mark.attack(32)
 @pytest.mark.parametrize(
     "context", [{}, {"model": "minilm"}, CONTEXT | {"version": "2"}, CONTEXT | {"more": "1"}]
 )
@@ -194,6 +198,7 @@ def test_foreign_ciphertext_is_invalid(parties: Parties, enclave: Any) -> None:
     assert code == ("InvalidCiphertextException", 400)
 
 
+@pytest.mark.attack(33)
 def test_another_key_is_incorrect(
     parties: Parties, enclave: Any, wrapped: tuple[bytes, bytes]
 ) -> None:
@@ -202,6 +207,7 @@ def test_another_key_is_incorrect(
     assert code == ("IncorrectKeyException", 400)
 
 
+@pytest.mark.attack(33)
 @pytest.mark.parametrize(
     "key_id",
     [

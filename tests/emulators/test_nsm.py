@@ -88,6 +88,7 @@ def test_pcr_8_is_the_image_signers() -> None:
     assert attest(signed).pcrs[8] == b"\x08" * 48
 
 
+@pytest.mark.attack(3)
 def test_debug_zeroes_the_image_and_nothing_else() -> None:
     pcrs = attest(module(role_arn=ROLE, debug=True)).pcrs
     assert [any(pcrs[index]) for index in range(5)] == [False, False, False, True, True]
@@ -120,6 +121,7 @@ def test_boot_pcrs_are_read_only(emulator: NsmEmulator, index: int) -> None:
     assert ask(emulator, {"DescribePCR": {"index": index}}) == before
 
 
+@pytest.mark.attack(41)
 def test_a_locked_user_pcr_is_read_only(emulator: NsmEmulator) -> None:
     assert ask(emulator, {"LockPCR": {"index": 16}}) == "LockPCR"
     assert ask(emulator, {"LockPCR": {"index": 16}}) == {"Error": "ReadOnlyIndex"}

@@ -77,6 +77,7 @@ def test_everything_is_p384_with_sha384(certificates: list[x509.Certificate]) ->
         assert certificate.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA384
 
 
+@pytest.mark.attack(49)
 def test_every_name_says_emulated_and_none_says_aws(certificates: list[x509.Certificate]) -> None:
     assert common_name(certificates[0]) == "confbench emulated root"
     for certificate in certificates:

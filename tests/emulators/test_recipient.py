@@ -41,6 +41,7 @@ def test_document_that_cannot_be_honoured_is_refused(
     assert code == ("ValidationException", 400)
 
 
+@pytest.mark.attack(34)
 @pytest.mark.parametrize(
     "changes", [{"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_1"}, {"AttestationDocument": None}]
 )

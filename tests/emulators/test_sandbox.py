@@ -172,6 +172,7 @@ open(sys.argv[1] + "/file", "wb").write(b"x")
     assert run(isolated, code, place) == f"{mib} []"
 
 
+@pytest.mark.attack(40)
 def test_the_environment_is_what_was_given(level: Level) -> None:
     code = "import os; print({k: v for k, v in os.environ.items() if k not in ('PWD', 'LC_CTYPE')})"
     given = {"OMP_NUM_THREADS": "1", "ODD": "a b $HOME '\""}

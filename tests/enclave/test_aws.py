@@ -68,6 +68,7 @@ def test_key_is_released_to_an_attested_enclave(tmp_path: Path) -> None:
         assert decrypt_with_recipient(*arguments, PRIVATE_KEY) == data_key
 
 
+@pytest.mark.attack(32)
 def test_refusals_carry_the_services_own_code(tmp_path: Path) -> None:
     with released(tmp_path) as (parties, url, dial, _, wrapped):
         holder, document = credentials(parties), parties.document()
@@ -140,6 +141,7 @@ def test_canned_reply_in_good_order_is_believed() -> None:
     assert host.ports == [KMS_PORT]
 
 
+@pytest.mark.attack(33, 34)
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -186,6 +188,7 @@ def test_spoilt_reply_is_fatal(answer: bytes, reason: str) -> None:
         release(Host(answer))
 
 
+@pytest.mark.attack(33)
 def test_key_has_to_be_named_by_its_full_arn() -> None:
     with pytest.raises(LocalProtocolError, match="alias/mine"):
         decrypt_with_recipient(
@@ -193,6 +196,7 @@ def test_key_has_to_be_named_by_its_full_arn() -> None:
         )
 
 
+@pytest.mark.attack(27)
 def test_silent_host_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, "TIMEOUT_S", 0.05)
     ends: list[socket.socket] = []
@@ -214,6 +218,7 @@ def fetch(answer: bytes) -> aws.S3Object:
     return get_object(Host(answer).dial, "http://s3.emulated", REGION, HELD, "bucket", "key")
 
 
+@pytest.mark.attack(24, 27)
 def test_object_that_ends_early_is_an_error() -> None:
     stream = fetch(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
     buffer = memoryview(bytearray(10))
@@ -232,6 +237,7 @@ def test_object_without_a_length_is_an_error() -> None:
         fetch(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")
 
 
+@pytest.mark.attack(46)
 def test_secrets_do_not_stand_in_representations() -> None:
     assert "secret" not in repr(Credentials("AKIA", "secret", "secret"))
 

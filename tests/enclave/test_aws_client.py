@@ -43,6 +43,7 @@ def test_nothing_is_tried_twice(answer: bytes) -> None:
     assert host.ports == [KMS_PORT]
 
 
+@pytest.mark.attack(33)
 @pytest.mark.parametrize(
     ("status", "code"),
     [("301 Moved Permanently", "PermanentRedirect"), ("400 Bad", "AuthorizationHeaderMalformed")],
@@ -55,6 +56,7 @@ def test_store_cannot_redirect_to_another_region(status: str, code: str) -> None
     assert host.ports == [OBJECTS_PORT]
 
 
+@pytest.mark.attack(33)
 def test_request_for_another_host_is_not_sent() -> None:
     """A bucket's name is the host's choice, and some names lead botocore elsewhere."""
     host = Host(http("200 OK", b""))
@@ -64,6 +66,7 @@ def test_request_for_another_host_is_not_sent() -> None:
     assert host.ports == []
 
 
+@pytest.mark.attack(37, 40)
 def test_environment_is_not_consulted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config").write_text("[default]\ns3 =\n  use_accelerate_endpoint = true\n")
     for name, value in {
@@ -120,6 +123,7 @@ def server_tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext
     return context, folder / "certificate.pem"
 
 
+@pytest.mark.attack(37)
 def test_tls_ends_in_here(server_tls: tuple[ssl.SSLContext, Path]) -> None:
     server, certificate = server_tls
     host = Host(json_reply(KeyId=ARN, CiphertextForRecipient=envelope()), server)
@@ -127,6 +131,7 @@ def test_tls_ends_in_here(server_tls: tuple[ssl.SSLContext, Path]) -> None:
     assert release(host, url="https://127.0.0.1", tls=trusted) == DATA_KEY
 
 
+@pytest.mark.attack(37)
 def test_server_without_a_pinned_root_is_refused(
     server_tls: tuple[ssl.SSLContext, Path],
 ) -> None:
@@ -136,6 +141,7 @@ def test_server_without_a_pinned_root_is_refused(
         release(host, url="https://127.0.0.1", tls=nothing_trusted)
 
 
+@pytest.mark.attack(37)
 def test_server_of_another_name_is_refused(server_tls: tuple[ssl.SSLContext, Path]) -> None:
     server, certificate = server_tls
     host = Host(json_reply(KeyId=ARN, CiphertextForRecipient=envelope()), server)
@@ -144,6 +150,7 @@ def test_server_of_another_name_is_refused(server_tls: tuple[ssl.SSLContext, Pat
         release(host, url="https://127.0.0.2", tls=trusted)
 
 
+@pytest.mark.attack(37)
 @pytest.mark.parametrize(
     ("url", "tls"), [("http://127.0.0.1", True), ("https://127.0.0.1", False), ("", False)]
 )

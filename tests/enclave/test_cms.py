@@ -144,6 +144,7 @@ def oaep_with(**changes: object) -> algos.RSAESOAEPParams:
 SHA1 = {"algorithm": "sha1", "parameters": core.Null()}
 
 
+@pytest.mark.attack(35)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -179,6 +180,7 @@ def test_envelope_outside_the_profile_is_refused(changes: dict[str, object]) -> 
     refused(build(**changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.attack(35)
 @pytest.mark.parametrize(
     "blob",
     [
@@ -204,14 +206,17 @@ def test_envelope_over_the_api_limit_is_refused() -> None:
     refused(wrap(bytes(MAX_BYTES), PRIVATE_KEY.public_key(), content_key=CONTENT_KEY, iv=IV))
 
 
+@pytest.mark.attack(35)
 def test_envelope_for_another_key_is_refused() -> None:
     refused(wrap(DATA_KEY, OTHER_KEY.public_key(), content_key=CONTENT_KEY, iv=IV))
 
 
+@pytest.mark.attack(35, 44)
 def test_key_that_stands_in_for_an_unreadable_one_opens_nothing() -> None:
     refused(wrap(DATA_KEY, OTHER_KEY.public_key(), content_key=bytes(32), iv=IV))
 
 
+@pytest.mark.attack(35)
 @given(st.integers(0, len(ENVELOPE) - 1), st.integers(1, 255))
 @settings(max_examples=200, deadline=None)
 def test_changed_byte_is_refused_with_the_one_error_or_garbles_the_key(at: int, flip: int) -> None:
@@ -239,6 +244,7 @@ VERDICTS = {
 }
 
 
+@pytest.mark.attack(35)
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus kms-cms is not here")
 @pytest.mark.parametrize("name", VERDICTS)
 def test_corpus_verdict(name: str) -> None:
@@ -252,6 +258,7 @@ def test_corpus_verdict(name: str) -> None:
         assert unwrap(blob, key) == expected
 
 
+@pytest.mark.attack(35)
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the shared corpus kms-cms is not here")
 def test_corpus_flipped_block_opens_garbled() -> None:
     key = load_pem_private_key((CORPUS / "emu-recipient-key.pem").read_bytes(), None)

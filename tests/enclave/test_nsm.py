@@ -193,6 +193,7 @@ def test_a_lock_that_was_not_confirmed_is_refused(response: object) -> None:
         answering(response).lock_pcr(16)
 
 
+@pytest.mark.attack(7)
 def test_an_answer_with_two_keys_of_one_name_is_refused() -> None:
     random = cbor2.dumps("random") + cbor2.dumps(b"1")
     answer = b"\xa1" + cbor2.dumps("GetRandom") + b"\xa2" + random + random

@@ -132,6 +132,7 @@ HOSTILE: dict[str, tuple[bytes | bytearray, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.attack(47)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_refused(name: str) -> None:
     data, reason = HOSTILE[name]
@@ -180,6 +181,7 @@ def test_whatever_is_accepted_reads_as_in_the_reference_package(
         assert view(data, entry).shape == entry.shape
 
 
+@pytest.mark.attack(47)
 @given(st.binary(max_size=200))
 def test_noise_raises_the_declared_error_or_nothing(data: bytes) -> None:
     framed = len(data).to_bytes(8, "little") + data

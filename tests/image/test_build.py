@@ -113,6 +113,7 @@ def test_any_changed_byte_changes_pcr0_and_its_ramdisks_pcr(
     assert before.enclave_digest != after.enclave_digest
 
 
+@pytest.mark.attack(40)
 def test_a_renamed_file_the_command_line_and_the_kernel_are_measured(
     source: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +226,7 @@ def rebuilt(data: bytes, **sections: Section) -> bytes:
     return eif.encode(replace(image, sections=others))
 
 
+@pytest.mark.attack(18)
 def test_a_moved_boundary_has_the_same_pcrs_and_is_refused(source: Path, tmp_path: Path) -> None:
     kernel = b"no kernel boots here "
     written = build(source, tmp_path, kernel=kernel)
@@ -239,6 +241,7 @@ def test_a_moved_boundary_has_the_same_pcrs_and_is_refused(source: Path, tmp_pat
     assert caught.value.field == "section 0"
 
 
+@pytest.mark.attack(17)
 def test_a_changed_metadata_section_is_refused(source: Path, tmp_path: Path) -> None:
     written = build(source, tmp_path)
     changed = rebuilt((tmp_path / "image.eif").read_bytes(), metadata=Section(Kind.METADATA, b"{}"))
@@ -247,6 +250,7 @@ def test_a_changed_metadata_section_is_refused(source: Path, tmp_path: Path) -> 
     assert caught.value.field == "section 2"
 
 
+@pytest.mark.attack(17)
 def test_a_changed_header_is_refused(source: Path, tmp_path: Path) -> None:
     written = build(source, tmp_path)
     image = eif.decode((tmp_path / "image.eif").read_bytes())
@@ -255,6 +259,7 @@ def test_a_changed_header_is_refused(source: Path, tmp_path: Path) -> None:
     assert caught.value.field == "eif_sha256"
 
 
+@pytest.mark.attack(18)
 def test_a_section_more_is_refused(source: Path, tmp_path: Path) -> None:
     written = build(source, tmp_path)
     image = eif.decode((tmp_path / "image.eif").read_bytes())

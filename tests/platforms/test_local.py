@@ -57,6 +57,7 @@ def test_the_enclave_says_from_inside_how_isolated_it_is(
     assert isolation["level"] == machine.level.value  # type: ignore[index,call-overload]
 
 
+@pytest.mark.attack(28)
 def test_one_session_too_many_is_refused_and_a_freed_one_is_not(
     machine: local.Machine, enclave: Endpoint
 ) -> None:
@@ -75,6 +76,7 @@ def test_one_session_too_many_is_refused_and_a_freed_one_is_not(
         session.close()
 
 
+@pytest.mark.attack(19, 31, 40)
 @pytest.mark.parametrize(
     ("field", "step"),
     [("settings_digest", "settings digest"), ("manifest_digest", "manifest digest")],
@@ -87,6 +89,7 @@ def test_another_host_choice_or_model_is_refused(
         talk(machine, enclave, expected)
 
 
+@pytest.mark.attack(14)
 def test_another_image_is_refused(machine: local.Machine, enclave: Endpoint) -> None:
     expected = machine.expected()
     pcrs = dict(expected.policy.pcrs) | {2: b"\x01" * 48}
@@ -94,17 +97,20 @@ def test_another_image_is_refused(machine: local.Machine, enclave: Endpoint) -> 
         talk(machine, enclave, replace(expected, policy=replace(expected.policy, pcrs=pcrs)))
 
 
+@pytest.mark.attack(49)
 def test_the_emulated_root_has_to_be_named(machine: local.Machine) -> None:
     with pytest.raises(VerificationError, match="emulated"):
         replace(machine.expected().policy, emulated=False)
 
 
+@pytest.mark.attack(2)
 def test_evidence_is_refused_a_day_later(machine: local.Machine, enclave: Endpoint) -> None:
     channel = Channel(enclave.connect(local.SERVICE_PORT))
     with pytest.raises(VerificationError):
         AttestedTalk(channel, machine.expected(), datetime.now(UTC) + timedelta(days=1))
 
 
+@pytest.mark.attack(36)
 @pytest.mark.parametrize("name", ["weights.sealed", "tokenizer.json", "manifest.cose"])
 def test_a_flipped_byte_of_a_sealed_model_is_named(copied: local.Files, name: str) -> None:
     flip(copied.sealed / name, 100)

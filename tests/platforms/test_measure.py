@@ -118,6 +118,7 @@ def first_of(lines: list[str], metric: str) -> int:
     return next(number for number, line in enumerate(lines) if f'"metric":"{metric}"' in line)
 
 
+@pytest.mark.attack(29)
 @pytest.mark.parametrize(
     ("spoil", "step"),
     [

@@ -37,6 +37,7 @@ def test_an_honest_forged_chain_is_accepted() -> None:
     assert forge.authenticate(forge.document(forge.forged_chain())).module_id == forge.MODULE
 
 
+@pytest.mark.attack(4)
 def test_a_look_alike_root_is_refused() -> None:
     """Same names, another key."""
     other = pki.create(NOW)
@@ -44,11 +45,13 @@ def test_a_look_alike_root_is_refused() -> None:
     refused("root", pki.chain(other, forge.MODULE, NOW))
 
 
+@pytest.mark.attack(4, 5)
 def test_a_foreign_chain_behind_the_pinned_root_is_refused() -> None:
     foreign = forge.path_to(pki.create(NOW), HONEST)
     refused("issuer", replace(foreign, cabundle=(forge.root().der, *foreign.cabundle[1:])))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("position", [1, 2, 3])
 def test_a_missing_authority_is_refused(position: int) -> None:
     honest = forge.chain()
@@ -56,16 +59,19 @@ def test_a_missing_authority_is_refused(position: int) -> None:
     refused("issuer", replace(honest, cabundle=bundle))
 
 
+@pytest.mark.attack(5)
 def test_a_reordered_chain_is_refused() -> None:
     root, region, zonal, instance = forge.chain().cabundle
     refused("issuer", replace(forge.chain(), cabundle=(root, zonal, region, instance)))
 
 
+@pytest.mark.attack(5)
 def test_a_chain_with_the_leaf_first_is_refused() -> None:
     bundle = forge.chain().cabundle[::-1]
     refused("root", replace(forge.chain(), cabundle=bundle))
 
 
+@pytest.mark.attack(5)
 def test_an_issuer_of_the_right_name_with_another_key_is_refused() -> None:
     root, region, *rest = forge.chain().cabundle
     subject = x509.load_der_x509_certificate(region).subject.rfc4514_string()
@@ -74,12 +80,14 @@ def test_an_issuer_of_the_right_name_with_another_key_is_refused() -> None:
     refused("issuer", replace(forge.chain(), cabundle=(root, namesake, *rest)))
 
 
+@pytest.mark.attack(5)
 def test_a_repeated_root_is_refused() -> None:
     """Self-issued certificates would not count for path lengths, so the chain could be padded."""
     root, *rest = forge.chain().cabundle
     refused("issuer", replace(forge.chain(), cabundle=(root, root, *rest)))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_expired_certificate_is_refused_at_every_level(level: str) -> None:
     error = refused("validity", forged(level, end=NOW - timedelta(seconds=1)))
@@ -87,11 +95,13 @@ def test_an_expired_certificate_is_refused_at_every_level(level: str) -> None:
     assert where in str(error.found)
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_certificate_of_the_future_is_refused_at_every_level(level: str) -> None:
     refused("validity", forged(level, begin=NOW + timedelta(seconds=1)))
 
 
+@pytest.mark.attack(5)
 def test_an_expired_root_is_refused() -> None:
     old = pki.create(NOW - timedelta(days=31 * 365))
     document = forge.document(forge.path_to(old, HONEST))
@@ -106,83 +116,100 @@ def test_both_ends_of_a_validity_are_valid() -> None:
     assert forge.authenticate(document, first) == forge.authenticate(document, last)
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize(("level", "length"), [("region", 1), ("region", 0), ("zonal", 0)])
 def test_an_exceeded_path_length_is_refused(level: str, length: int) -> None:
     refused("authority", forged(level, path_length=length))
 
 
+@pytest.mark.attack(5)
 def test_an_authority_below_a_path_length_of_zero_is_refused() -> None:
     specs = {**HONEST, "more": Spec(True, 0), "leaf": Spec(False, None)}
     del specs["enclave"]
     refused("authority", forge.path_to(forge.root(), specs))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", AUTHORITIES)
 def test_an_authority_without_the_ca_flag_is_refused(level: str) -> None:
     refused("authority", forged(level, authority=False, path_length=None, key_cert_sign=True))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", AUTHORITIES)
 def test_an_authority_without_key_cert_sign_is_refused(level: str) -> None:
     refused("authority", forged(level, key_cert_sign=False))
 
 
+@pytest.mark.attack(5)
 def test_a_leaf_that_is_an_authority_is_refused() -> None:
     refused("leaf", forged("enclave", authority=True, key_cert_sign=False))
 
 
+@pytest.mark.attack(5)
 def test_a_leaf_that_may_sign_certificates_is_refused() -> None:
     refused("leaf", forged("enclave", key_cert_sign=True))
 
 
+@pytest.mark.attack(5)
 def test_a_leaf_that_may_not_sign_documents_is_refused() -> None:
     refused("leaf", forged("enclave", digital_signature=False))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_certificate_without_basic_constraints_is_refused(level: str) -> None:
     refused("extensions", forged(level, constraints=None))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", LEVELS)
 def test_basic_constraints_that_are_not_critical_are_refused(level: str) -> None:
     refused("extensions", forged(level, constraints=False))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_certificate_without_key_usage_is_refused(level: str) -> None:
     refused("extensions", forged(level, usage=False))
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_unknown_critical_extension_is_refused(level: str) -> None:
     extra = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
     refused("certificate", forged(level, extra=(extra,)))
 
 
+@pytest.mark.attack(5, 11)
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_p256_certificate_is_refused(level: str) -> None:
     refused("certificate", forged(level, curve=ec.SECP256R1()))
 
 
+@pytest.mark.attack(5, 11)
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_sha256_signature_is_refused(level: str) -> None:
     refused("certificate", forged(level, digest=SHA256()))
 
 
+@pytest.mark.attack(6)
 def test_bytes_after_the_leaf_are_refused() -> None:
     refused("certificate", replace(forge.chain(), certificate=forge.chain().certificate + b"\0"))
 
 
+@pytest.mark.attack(6)
 def test_bytes_after_an_authority_are_refused() -> None:
     root, region, *rest = forge.chain().cabundle
     refused("certificate", replace(forge.chain(), cabundle=(root, region + b"\0", *rest)))
 
 
+@pytest.mark.attack(6)
 def test_a_der_boolean_other_than_ff_is_refused() -> None:
     refused("certificate", in_ber(forge.chain()))
 
 
+@pytest.mark.attack(6)
 def test_a_parser_that_reads_ber_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     strict = x509.load_der_x509_certificate
     lenient = lambda der: strict(der.replace(BER_TRUE, DER_TRUE))  # noqa: E731
@@ -200,6 +227,7 @@ def in_ber(chain: pki.Chain) -> pki.Chain:
     return replace(chain, cabundle=(root, region.replace(DER_TRUE, BER_TRUE), *rest))
 
 
+@pytest.mark.attack(6)
 @pytest.mark.filterwarnings("ignore")  # as it is for most callers
 @pytest.mark.parametrize(("field", "value"), [("version", 0), ("serial_number", 0)])
 def test_a_certificate_of_version_1_or_without_a_serial_number_is_refused(
@@ -216,6 +244,7 @@ def test_a_certificate_of_version_1_or_without_a_serial_number_is_refused(
     refused("certificate", replace(rest, cabundle=bundle))
 
 
+@pytest.mark.attack(6)
 def test_unused_bits_in_a_certificates_signature_are_refused() -> None:
     """A last bit of zero may be called unused, and the library reads the same signature."""
     chains = (pki.chain(forge.root(), forge.MODULE, NOW) for _ in range(64))
@@ -226,5 +255,6 @@ def test_unused_bits_in_a_certificates_signature_are_refused() -> None:
     refused("certificate", replace(honest, certificate=changed))
 
 
+@pytest.mark.attack(6)
 def test_a_certificate_that_is_none_is_refused() -> None:
     refused("certificate", replace(forge.chain(), certificate=b"\x30\x03\x02\x01\x01"))

@@ -40,6 +40,7 @@ def aws_root() -> bytes:
     return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
+@pytest.mark.attack(2, 3, 8, 12)
 @pytest.mark.parametrize("case", cases(index(GENUINE)))
 def test_a_genuine_document_gets_its_verdict(case: dict[str, str]) -> None:
     data = (GENUINE / case["file"]).read_bytes()
@@ -62,6 +63,7 @@ def test_a_genuine_document_gets_its_verdict(case: dict[str, str]) -> None:
     assert (attested.platform, attested.emulated) == ("aws-nitro", False)
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("case", cases(index(GENUINE)))
 def test_a_genuine_document_is_refused_four_hours_later(case: dict[str, str]) -> None:
     now = datetime.fromisoformat(case["validate_at"]) + timedelta(hours=4)
@@ -69,6 +71,7 @@ def test_a_genuine_document_is_refused_four_hours_later(case: dict[str, str]) ->
         nitro.authenticate((GENUINE / case["file"]).read_bytes(), root=aws_root(), now=now)
 
 
+@pytest.mark.attack(49)
 def test_a_policy_cannot_call_the_aws_root_emulated() -> None:
     if not GENUINE.exists():
         pytest.skip(f"the corpora are not here: no folder {CORPORA}")

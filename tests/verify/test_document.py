@@ -44,6 +44,7 @@ def spliced(name: str, value: bytes) -> bytes:
     return bytes([0xA0 + len(pairs)]) + b"".join(pairs)
 
 
+@pytest.mark.attack(8)
 def test_both_forms_of_the_outermost_map_mean_the_same() -> None:
     definite = forge.authenticate(forge.signed(HONEST))
     indefinite = forge.authenticate(
@@ -64,11 +65,13 @@ def test_a_missing_field_is_refused(name: str) -> None:
     assert name in str(refused("fields", without(name)))
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize("name", sorted(document.REQUIRED))
 def test_a_required_field_that_is_null_is_refused(name: str) -> None:
     refused(f"field {name}", changed(**{name: None}))
 
 
+@pytest.mark.attack(10)
 def test_an_unknown_field_is_refused() -> None:
     assert "extra" in str(refused("fields", changed(extra=b"")))
 
@@ -77,6 +80,7 @@ def test_a_field_named_by_a_number_is_refused() -> None:
     refused("fields", encode_payload({**forge.fields(), 7: b""}, indefinite_map=False))  # type: ignore[dict-item]
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize(
     ("name", "value", "step"),
     [
@@ -124,6 +128,7 @@ def test_a_field_of_another_type_or_size_is_refused(name: str, value: object, st
     refused(step, changed(**{name: value}))
 
 
+@pytest.mark.attack(15)
 def test_pcr_31_is_the_last() -> None:
     pcrs = {31: b"\x01" * 48}
     assert forge.authenticate(forge.document(pcrs=pcrs)).pcrs == pcrs
@@ -139,26 +144,31 @@ def test_empty_user_data_is_not_absent_user_data() -> None:
     assert forge.authenticate(forge.document(user_data=b"")).user_data == b""
 
 
+@pytest.mark.attack(7)
 def test_a_repeated_field_is_refused() -> None:
     pair = cbor2.dumps("nonce") + cbor2.dumps(forge.NONCE)
     refused("payload", bytes([HONEST[0] + 1]) + HONEST[1:] + pair)
 
 
+@pytest.mark.attack(7)
 def test_a_repeated_field_in_an_indefinite_map_is_refused() -> None:
     pair = cbor2.dumps("nonce") + cbor2.dumps(forge.NONCE)
     refused("payload", b"\xbf" + HONEST[1:] + pair + b"\xff")
 
 
+@pytest.mark.attack(7)
 def test_a_repeated_pcr_is_refused() -> None:
     pair = cbor2.dumps(0) + cbor2.dumps(forge.PCRS[0])
     refused("payload", spliced("pcrs", b"\xa2" + pair + pair))
 
 
+@pytest.mark.attack(7)
 def test_a_pcr_repeated_in_a_longer_form_is_refused() -> None:
     pair = cbor2.dumps(0) + cbor2.dumps(forge.PCRS[0])
     refused("payload", spliced("pcrs", b"\xa2" + pair + b"\x18\x00" + pair[1:]))
 
 
+@pytest.mark.attack(8)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -172,15 +182,18 @@ def test_indefinite_lengths_anywhere_else_are_refused(name: str, value: bytes) -
     refused("payload", spliced(name, value))
 
 
+@pytest.mark.attack(9)
 @pytest.mark.parametrize("tag", ["c0", "c1", "c2", "d81c", "d81d", "d90100", "d9d9f7"])
 def test_tags_are_refused(tag: str) -> None:
     refused("payload", spliced("nonce", bytes.fromhex(tag) + cbor2.dumps(forge.NONCE)))
 
 
+@pytest.mark.attack(9)
 def test_a_tag_before_the_payload_is_refused() -> None:
     refused("payload", bytes.fromhex("d9d9f7") + HONEST)
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize(
     "value", ["1800", "1817", "190018", "1a0000ffff", "1b00000000ffffffff", "1c", "1f"]
 )
@@ -188,6 +201,7 @@ def test_longer_and_reserved_forms_of_a_number_are_refused(value: str) -> None:
     refused("payload", spliced("timestamp", bytes.fromhex(value)))
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize("value", ["f4", "f5", "f7", "f0", "f8ff", "f97e00", "fb3ff0000000000000"])
 def test_simple_values_and_floats_are_refused(value: str) -> None:
     refused("payload", spliced("timestamp", bytes.fromhex(value)))
@@ -197,10 +211,12 @@ def test_text_that_is_not_utf8_is_refused() -> None:
     refused("payload", spliced("module_id", b"\x62\xc3\x28"))
 
 
+@pytest.mark.attack(9)
 def test_nesting_beyond_the_fields_is_refused() -> None:
     refused("payload", changed(cabundle=[[b"der"]]))
 
 
+@pytest.mark.attack(9)
 def test_thousands_of_levels_are_refused() -> None:
     refused("payload", b"\x81" * 16000)
 
@@ -209,26 +225,32 @@ def test_a_payload_that_is_no_map_is_refused() -> None:
     refused("payload", cbor2.dumps([b"der"]))
 
 
+@pytest.mark.attack(10)
 def test_a_byte_after_the_payload_is_refused() -> None:
     refused("payload", HONEST + b"\0")
 
 
+@pytest.mark.attack(10)
 def test_a_byte_after_the_break_is_refused() -> None:
     refused("payload", encode_payload(forge.fields(), indefinite_map=True) + b"\xf6")
 
 
+@pytest.mark.attack(8)
 def test_an_indefinite_map_without_its_break_is_refused() -> None:
     refused("payload", encode_payload(forge.fields(), indefinite_map=True)[:-1])
 
 
+@pytest.mark.attack(8)
 def test_a_break_in_place_of_a_value_is_refused() -> None:
     refused("payload", b"\xbf" + cbor2.dumps("nonce") + b"\xff")
 
 
+@pytest.mark.attack(9)
 def test_a_payload_over_its_limit_is_refused() -> None:
     refused("payload", changed(extra=bytes(document.MAX_PAYLOAD_BYTES)))
 
 
+@pytest.mark.attack(9)
 @pytest.mark.parametrize(
     "length", ["18ff", "19ffff", "1affffffff", "1b7fffffffffffffff", "1b" + "ff" * 8]
 )

@@ -59,10 +59,12 @@ def test_the_claimed_time_is_the_documents() -> None:
 # Sizes.
 
 
+@pytest.mark.attack(9)
 def test_a_document_over_20_kib_is_refused_before_it_is_parsed() -> None:
     not_authentic("size", FRESH + bytes(nitro.MAX_BYTES))
 
 
+@pytest.mark.attack(9)
 @pytest.mark.parametrize("length", ["5b7fffffffffffffff", "5bffffffffffffffff", "5a7fffffff"])
 def test_a_false_length_in_the_envelope_costs_nothing(length: str) -> None:
     data = bytes.fromhex("8444a1013822a0" + length)
@@ -76,25 +78,30 @@ def test_a_false_length_in_the_envelope_costs_nothing(length: str) -> None:
 # Trailing bytes and wrong types, in the envelope.
 
 
+@pytest.mark.attack(10)
 def test_a_byte_after_the_message_is_refused() -> None:
     not_authentic("envelope", FRESH + b"\0")
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize("count", [3, 5])
 def test_an_array_of_another_length_is_refused(count: int) -> None:
     parts = [*cbor2.loads(FRESH), b""][:count]
     not_authentic("envelope", cbor2.dumps(parts))
 
 
+@pytest.mark.attack(8)
 def test_an_indefinite_length_message_is_refused() -> None:
     not_authentic("envelope", b"\x9f" + FRESH[1:] + b"\xff")
 
 
+@pytest.mark.attack(9, 11)
 @pytest.mark.parametrize("tags", ["d1", "d2d2", "d862", "d9d9f7d2"])
 def test_another_tag_is_refused(tags: str) -> None:
     not_authentic("envelope", bytes.fromhex(tags) + FRESH)
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize("payload", [None, "text", {"module_id": "i-0"}, b""])
 def test_a_payload_that_is_no_byte_string_is_refused(payload: object) -> None:
     parts = cbor2.loads(FRESH)
@@ -105,6 +112,7 @@ def test_a_payload_that_is_no_byte_string_is_refused(payload: object) -> None:
 # A PCR index off by one.
 
 
+@pytest.mark.attack(15)
 def test_pcr_index_32_is_refused() -> None:
     not_authentic("field pcrs index", forge.document(pcrs={**PCRS, 32: bytes(48)}))
 
@@ -112,6 +120,7 @@ def test_pcr_index_32_is_refused() -> None:
 # Algorithm confusion.
 
 
+@pytest.mark.attack(11)
 @pytest.mark.parametrize(
     "protected",
     [
@@ -138,15 +147,18 @@ def test_any_other_protected_header_is_refused_even_if_signed(protected: bytes) 
     not_authentic("envelope", cbor2.dumps([protected, {}, payload, raw]))
 
 
+@pytest.mark.attack(11)
 def test_a_protected_header_that_is_a_map_is_refused() -> None:
     not_authentic("envelope", forge.envelope(protected={1: -35}))
 
 
+@pytest.mark.attack(11)
 @pytest.mark.parametrize("unprotected", [{1: -35}, {4: b"key"}, [], b""])
 def test_an_unprotected_header_is_refused(unprotected: object) -> None:
     not_authentic("envelope", forge.envelope(unprotected=unprotected))
 
 
+@pytest.mark.attack(11)
 def test_a_downgrade_to_p256_with_a_right_signature_is_refused() -> None:
     leaf = replace(forge.HONEST["enclave"], curve=ec.SECP256R1())
     weak = forge.forged_chain(enclave=leaf)
@@ -164,6 +176,7 @@ SIGNATURE = cbor2.loads(FRESH)[3]
 R, S = forge.coordinates(SIGNATURE)
 
 
+@pytest.mark.attack(12, 13)
 @pytest.mark.parametrize(
     "signature",
     [
@@ -179,6 +192,7 @@ def test_a_signature_that_is_not_96_bytes_is_refused(signature: bytes) -> None:
     not_authentic("envelope", forge.envelope(signature=signature))
 
 
+@pytest.mark.attack(12, 13)
 @pytest.mark.parametrize(
     ("r", "s"),
     [
@@ -198,12 +212,14 @@ def test_a_signature_out_of_range_or_order_is_refused(r: int, s: int) -> None:
     not_authentic("signature", cbor2.dumps(parts))
 
 
+@pytest.mark.attack(12)
 def test_a_signature_by_another_key_is_refused() -> None:
     other = pki.chain(forge.root(), forge.MODULE, NOW)
     payload = encode_payload(forge.fields(), indefinite_map=False)
     not_authentic("signature", forge.signed(payload, other))
 
 
+@pytest.mark.attack(12)
 def test_a_payload_changed_after_signing_is_refused() -> None:
     honest, other = forge.fields(), forge.fields(nonce=bytes(32))
     parts = cbor2.loads(forge.signed(encode_payload(honest, indefinite_map=False)))
@@ -214,6 +230,7 @@ def test_a_payload_changed_after_signing_is_refused() -> None:
 # Malleable signatures.
 
 
+@pytest.mark.attack(21)
 def test_a_malleable_twin_is_the_same_document() -> None:
     """(r, n - s) is as valid as (r, s): other bytes, but one payload digest to remember."""
     parts = cbor2.loads(FRESH)
@@ -247,6 +264,7 @@ def test_any_splice_is_refused_or_means_the_same(start: int, count: int, new: by
     assert found == FRESH_DOCUMENT
 
 
+@pytest.mark.attack(6)
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_any_flipped_bit_under_a_right_signature_is_judged_by_name(data: st.DataObject) -> None:

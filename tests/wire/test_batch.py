@@ -77,6 +77,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.attack(30)
 @pytest.mark.parametrize(("data", "expected"), REFUSED.values(), ids=REFUSED)
 def test_refused_by_name(data: bytes, expected: str) -> None:
     assert step(data) == expected
@@ -87,6 +88,7 @@ def test_another_key_is_refused() -> None:
     assert step(batch.issue(STATEMENT, other)) == "statement signature"
 
 
+@pytest.mark.attack(29)
 def test_a_statement_is_no_receipt() -> None:
     with pytest.raises(receipt.ReceiptError) as caught:
         receipt.verify(SIGNED, PUBLIC)
@@ -142,6 +144,7 @@ def test_the_chain_is_what_its_docstring_says() -> None:
     assert batch.chain(batch.START, b"one") == expected
 
 
+@pytest.mark.attack(30)
 @pytest.mark.parametrize(
     "receipts",
     [

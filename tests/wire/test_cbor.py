@@ -140,6 +140,7 @@ def test_examples_of_the_rfc(value: object, encoding: str) -> None:
     assert found == value and type(found) is type(value)
 
 
+@pytest.mark.attack(7, 8, 9, 10)
 @pytest.mark.parametrize(("encoding", "fault"), REFUSED.values(), ids=REFUSED)
 def test_refused(encoding: str, fault: str) -> None:
     with pytest.raises(RemoteProtocolError, match=fault):
@@ -203,11 +204,13 @@ def test_depth_counts_arrays_and_maps() -> None:
         cbor.decode(data, max_depth=5)
 
 
+@pytest.mark.attack(9)
 def test_a_deep_nest_is_refused_before_the_stack_ends() -> None:
     with pytest.raises(RemoteProtocolError, match="nested too deeply"):
         cbor.decode(b"\x81" * 60_000)
 
 
+@pytest.mark.attack(9)
 def test_size_is_bounded() -> None:
     data = cbor.encode(bytes(100))
     assert cbor.decode(data, max_bytes=102) == bytes(100)

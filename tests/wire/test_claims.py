@@ -138,6 +138,7 @@ REFUSED: dict[str, tuple[object, str]] = {
 }
 
 
+@pytest.mark.attack(29)
 @pytest.mark.parametrize(("value", "fault"), REFUSED.values(), ids=REFUSED)
 def test_refused(value: object, fault: str) -> None:
     with pytest.raises(RemoteProtocolError, match=fault) as caught:

@@ -68,12 +68,14 @@ REFUSED: dict[str, tuple[object, str]] = {
 }
 
 
+@pytest.mark.attack(11)
 @pytest.mark.parametrize(("fields", "fault"), REFUSED.values(), ids=REFUSED)
 def test_refused(fields: object, fault: str) -> None:
     with pytest.raises(RemoteProtocolError, match=fault):
         cose.parse(b"\xd2" + cbor.encode(fields), tagged=True)
 
 
+@pytest.mark.attack(10)
 @pytest.mark.parametrize(
     ("data", "fault"),
     [

@@ -94,6 +94,7 @@ def test_the_points_of_small_order_are_all_there() -> None:
     assert {y for _, y in small_order()} == cose._SMALL_ORDER
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize("point", WEAK, ids=bytes.hex)
 def test_a_weak_point_is_refused_wherever_it_stands(point: bytes) -> None:
     key = Ed25519PublicKey.from_public_bytes(point)
@@ -112,6 +113,7 @@ def refused(message: cose.Sign1, key: Ed25519PublicKey) -> str:
     return str(caught.value.found)
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize("encoding", [1, P + 1], ids=["canonical", "not canonical"])
 def test_a_key_of_small_order_is_refused_though_the_library_takes_it(encoding: int) -> None:
     key = Ed25519PublicKey.from_public_bytes(encoding.to_bytes(32, "little"))
@@ -130,6 +132,7 @@ def test_the_equation_holds_without_the_cofactor() -> None:
     assert "does not match" in refused(signed_with(mixed, 7), KEY.public_key())
 
 
+@pytest.mark.attack(12)
 def test_s_is_below_the_order() -> None:
     s = int.from_bytes(SIGNATURE[32:], "little") + L
     malleable = SIGNATURE[:32] + s.to_bytes(32, "little")

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
-from enclave.wire.frames import HEADER, LIMITS, VSOCK_WRITE_BYTES, Channel, Type
+from enclave.wire.frames import (
+    BUFFER_BYTES,
+    HEADER,
+    LIMITS,
+    VSOCK_WRITE_BYTES,
+    Channel,
+    Type,
+)
 from tests.wire.streams import Pipe
 
 BODY = b"body of a request"
@@ -22,6 +31,7 @@ def receive(data: bytes, step: int = 1 << 30) -> tuple[Type, bytes]:
     return kind, bytes(body)
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize("step", [1 << 30, 1], ids=["whole", "byte by byte"])
 def test_what_is_sent_is_received(step: int) -> None:
     pipe = Pipe(step)
@@ -36,6 +46,7 @@ def test_a_following_frame_stays_in_the_stream() -> None:
     assert pipe.data == b"more"
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -74,3 +85,42 @@ def test_vsock_writes_are_short() -> None:
 def test_our_own_oversize_is_our_bug() -> None:
     with pytest.raises(LocalProtocolError, match="CLIENT_HELLO of 1025 bytes"):
         Channel(Pipe()).send(Type.CLIENT_HELLO, bytes(1025))
+
+
+@pytest.mark.parametrize("step", [1 << 30, 1000], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("length", [0, 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES + 5])
+def test_long_bodies_arrive_whole(length: int, step: int) -> None:
+    pipe = Pipe(step)
+    body = bytes(number % 251 for number in range(length))
+    Channel(pipe).send(Type.RESPONSE, body)
+    pipe.data += b"more"
+    assert Channel(pipe).receive(Type.RESPONSE).body == body
+    assert pipe.data == b"more"
+
+
+@pytest.mark.parametrize("came", [0, 10, 200_000])
+def test_a_length_costs_nothing_until_its_bytes_come(came: int) -> None:
+    pipe = Pipe()
+    pipe.data += HEADER.pack(1, Type.RESPONSE, 16 << 20) + bytes(came)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RemoteProtocolError, match="authenticated end"):
+            Channel(pipe).receive(Type.RESPONSE)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < BUFFER_BYTES + 3 * came + 8192
+
+
+def test_the_pace_hears_of_every_body_before_it() -> None:
+    told: list[int] = []
+    pipe = Pipe()
+    channel = Channel(pipe, pace=lambda length: told.append(length))
+    channel.send(Type.ECHO, BODY)
+    assert told == [HEADER.size + len(BODY)]
+    channel.receive(Type.ECHO)
+    assert told[1:] == [len(BODY)]
+    pipe.data += HEADER.pack(1, Type.ECHO, 2**31)
+    with pytest.raises(RemoteProtocolError, match="limit"):
+        channel.receive(Type.ECHO)
+    assert len(told) == 2

@@ -22,6 +22,7 @@ def test_manifest_round_trip() -> None:
     assert Manifest.decode(MANIFEST.encode()) == MANIFEST
 
 
+@pytest.mark.attack(32)
 def test_a_manifest_has_to_commit_to_a_key() -> None:
     fields = values()
     del fields["key_commitment"]
@@ -86,6 +87,7 @@ REFUSED_MANIFESTS: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.attack(32)
 @pytest.mark.parametrize(("data", "step"), REFUSED_MANIFESTS.values(), ids=REFUSED_MANIFESTS)
 def test_manifest_refused_by_name(data: bytes, step: str) -> None:
     assert manifest_step(data) == step
@@ -113,6 +115,7 @@ def test_bounds(field: str, largest: Any, too_large: Any) -> None:
     assert manifest_step(signed(values(**{field: too_large}))) == "manifest fields"
 
 
+@pytest.mark.attack(32)
 @given(st.integers(0, len(SIGNED) * 8 - 1))
 def test_no_flipped_bit_of_a_manifest_goes_unseen(bit: int) -> None:
     changed = bytearray(SIGNED)

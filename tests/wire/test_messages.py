@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
-from enclave.wire.messages import Claims, ClientHello, Collect, Output, Request, Response
+from enclave.wire.frames import LIMITS, Type
+from enclave.wire.messages import (
+    MAX_TEXT_BYTES,
+    MAX_TEXTS_BYTES,
+    Claims,
+    ClientHello,
+    Collect,
+    Output,
+    Request,
+    Response,
+)
 from enclave.wire.settings import Settings
 
 MESSAGES = [
@@ -56,6 +66,9 @@ def test_noise_never_escapes(kind: type[ClientHello], data: bytes) -> None:
         (Request, {1: []}, "1 to 64"),
         (Request, {1: ["text"] * 65}, "1 to 64"),
         (Request, {1: ["text", 5]}, "1 to 64"),
+        (Request, {1: ["x" * (MAX_TEXT_BYTES + 1)]}, "limits 16384 and 131072"),
+        (Request, {1: ["\u00e4" * (MAX_TEXT_BYTES // 2) + "x"]}, "limits 16384 and 131072"),
+        (Request, {1: ["x" * MAX_TEXT_BYTES] * 8 + ["x"]}, "limits 16384 and 131072"),
         (Output, {1: [2], 2: bytes(9)}, "its shape says 8"),
         (Output, {1: [0], 2: b""}, "positive"),
         (Output, {1: [-1], 2: b""}, "positive"),
@@ -75,9 +88,23 @@ def settings(**changed: object) -> bytes:
     return cbor.encode({**values, **changed})
 
 
+@pytest.mark.attack(40)
 @pytest.mark.parametrize(
     "changed",
-    [{"threads": 0}, {"sessions": 5000}, {"echo": 1}, {"region": 5}, {"LD_PRELOAD": "x"}],
+    [
+        {"threads": 0},
+        {"sessions": 5000},
+        {"half_open": 0},
+        {"handshake_seconds": 0},
+        {"idle_seconds": 0},
+        {"idle_seconds": True},
+        {"response_bucket_bytes": -1},
+        {"response_bucket_bytes": (1 << 20) + 1},
+        {"echo": 1},
+        {"region": 5},
+        {"region": "x" * 5000},
+        {"LD_PRELOAD": "x"},
+    ],
     ids=lambda changed: next(iter(changed)),
 )
 def test_settings_are_a_closed_set(changed: dict[str, object]) -> None:
@@ -85,8 +112,27 @@ def test_settings_are_a_closed_set(changed: dict[str, object]) -> None:
         Settings.decode(settings(**changed))
 
 
+@pytest.mark.attack(40, 46)
 def test_credentials_are_neither_measured_nor_shown() -> None:
     found = Settings.decode(settings(secret_access_key="another"))
     assert found.digest() == MESSAGES[-1].digest()  # type: ignore[union-attr]
     assert "another" not in repr(found)
     assert Settings.decode(settings(bucket="other")).digest() != found.digest()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_cut_and_every_trailing_byte_is_refused(message: ClientHello) -> None:
+    encoded = message.encode()
+    for at in range(len(encoded)):
+        with pytest.raises(RemoteProtocolError):
+            type(message).decode(encoded[:at])
+    for more in (b"\x00", b"\xf6", encoded):
+        with pytest.raises(RemoteProtocolError):
+            type(message).decode(encoded + more)
+
+
+def test_the_largest_request_fits_its_frame() -> None:
+    texts = ("x" * MAX_TEXT_BYTES,) * (MAX_TEXTS_BYTES // MAX_TEXT_BYTES)
+    encoded = Request(texts).encode()
+    assert Request.decode(encoded).texts == texts
+    assert len(encoded) + 4 + 16 <= LIMITS[Type.REQUEST]

@@ -208,6 +208,7 @@ def test_refused_by_name(data: bytes, step: str, code: str) -> None:
     assert (error.step, error.code) == (step, code)
 
 
+@pytest.mark.attack(29, 30)
 @pytest.mark.parametrize(("change", "step", "code"), UNEXPECTED.values(), ids=UNEXPECTED)
 def test_unexpected_by_name(change: dict[str, Any], step: str, code: str) -> None:
     error = failure(SIGNED, PUBLIC, replace(EVERYTHING, **change))
@@ -230,11 +231,13 @@ def test_layers_are_checked_in_order() -> None:
     assert found == ["EAT_PROFILE", "SIG", "CTI", "MODEL"]
 
 
+@pytest.mark.attack(1, 29)
 def test_a_nonce_that_is_expected_must_be_there() -> None:
     error = failure(claimed(nonce=None), PUBLIC, EVERYTHING)
     assert (error.step, error.code) == ("NONCE", "NONCE_MISSING")
 
 
+@pytest.mark.attack(49)
 def test_evaluation_has_to_be_asked_for() -> None:
     signed = receipt.issue(replace(RECEIPT, security_mode="evaluation"), KEY)
     assert failure(signed, PUBLIC, Expected()).step == "SECURITY_MODE_POLICY"
@@ -242,6 +245,7 @@ def test_evaluation_has_to_be_asked_for() -> None:
     assert receipt.verify(signed, PUBLIC, expected=expected).security_mode == "evaluation"
 
 
+@pytest.mark.attack(29)
 def test_a_register_that_no_document_attests_is_refused() -> None:
     signed = measured(pcr8=b"8" * 48)
     error = failure(signed, PUBLIC, EVERYTHING)

@@ -44,6 +44,7 @@ def key_of(vector: dict[str, Any]) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
 
 
+@pytest.mark.attack(29)
 @pytest.mark.parametrize("vector", vectors("invalid"))
 def test_published_invalid_vectors(vector: dict[str, Any]) -> None:
     with pytest.raises(receipt.ReceiptError) as caught:

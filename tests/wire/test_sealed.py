@@ -106,11 +106,13 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
+@pytest.mark.attack(31, 36)
 @pytest.mark.parametrize(("open_it", "step"), REFUSED.values(), ids=REFUSED)
 def test_refused_by_name(open_it: Callable[[], object], step: str) -> None:
     assert failed(open_it) == step
 
 
+@pytest.mark.attack(32, 37)
 def test_weights_sealed_with_a_key_of_ones_own_are_refused() -> None:
     """Who answers for the KMS knows the digest: only the commitment stands in his way."""
     key = bytes(range(32))
@@ -121,6 +123,7 @@ def test_weights_sealed_with_a_key_of_ones_own_are_refused() -> None:
     assert failed(lambda: Opener(MANIFEST, DIGEST, key)) == "data key"
 
 
+@pytest.mark.attack(36)
 def test_a_shorter_model_under_the_same_key_is_refused() -> None:
     """What ended one model is not the end of another."""
     short = replace(MANIFEST, weights_bytes=2 * CHUNK)
@@ -129,6 +132,7 @@ def test_a_shorter_model_under_the_same_key_is_refused() -> None:
     assert failed(lambda: opener().open_chunk(1, chunks[1])) == AUTHENTICATION
 
 
+@pytest.mark.attack(36)
 @given(st.integers(0, len(SEALED[4]) * 8 - 1))
 def test_no_flipped_bit_of_a_chunk_goes_unseen_and_no_plaintext_is_left(bit: int) -> None:
     changed = bytearray(SEALED[4])

@@ -12,9 +12,7 @@ from tests.wire.streams import End, pair
 INFO = b"the transcript"
 
 
-def keyed(
-    client_info: bytes = INFO, step: int = 1 << 30
-) -> tuple[Session, Session, End, End]:
+def keyed(client_info: bytes = INFO, step: int = 1 << 30) -> tuple[Session, Session, End, End]:
     """Client and server just after CLIENT_FINISH, each with its end of the stream."""
     client_end, server_end = pair(step)
     client = Session(Channel(client_end), Role.CLIENT)
@@ -38,6 +36,7 @@ def opened(step: int = 1 << 30) -> tuple[Session, Session, End, End]:
     return client, server, client_end, server_end
 
 
+@pytest.mark.attack(23, 27)
 @pytest.mark.parametrize("step", [1 << 30, 1], ids=["whole", "byte by byte"])
 def test_a_whole_session(step: int) -> None:
     client, server, _, _ = opened(step)
@@ -51,6 +50,7 @@ def test_a_whole_session(step: int) -> None:
     assert client.state is server.state is State.CLOSED
 
 
+@pytest.mark.attack(20)
 def test_another_transcript_gives_other_keys() -> None:
     client, server, _, _ = keyed(client_info=b"another transcript")
     server.send(Type.READY, b"")
@@ -65,6 +65,7 @@ def flip(at: int) -> object:
     return spoil
 
 
+@pytest.mark.attack(23)
 @pytest.mark.parametrize("at", range(HEADER.size, HEADER.size + 8 + 16))
 def test_a_flipped_bit_of_a_record_closes(at: int) -> None:
     client, server, client_end, _ = opened()
@@ -77,6 +78,7 @@ def test_a_flipped_bit_of_a_record_closes(at: int) -> None:
         server.receive()
 
 
+@pytest.mark.attack(23)
 def test_a_changed_type_is_authenticated_too() -> None:
     client, server, client_end, _ = opened()
     client_end.spoil = lambda data: data[:1] + bytes([Type.COLLECT]) + data[2:]
@@ -85,6 +87,7 @@ def test_a_changed_type_is_authenticated_too() -> None:
         server.receive()
 
 
+@pytest.mark.attack(23)
 def test_a_repeated_record_is_refused() -> None:
     client, server, client_end, _ = opened()
     client_end.spoil = lambda data: data + data
@@ -95,6 +98,7 @@ def test_a_repeated_record_is_refused() -> None:
         server.receive()
 
 
+@pytest.mark.attack(23)
 def test_a_dropped_record_is_noticed() -> None:
     client, server, client_end, _ = opened()
     client_end.spoil = lambda _: b""
@@ -106,6 +110,7 @@ def test_a_dropped_record_is_noticed() -> None:
         server.receive()
 
 
+@pytest.mark.attack(26)
 def test_a_record_of_another_session_is_refused() -> None:
     client, _, client_end, _ = opened()
     other_client, other_server, other_end, _ = opened()
@@ -124,6 +129,7 @@ def test_a_record_of_another_session_is_refused() -> None:
         other_server.receive()
 
 
+@pytest.mark.attack(25)
 def test_a_reflected_record_is_refused() -> None:
     client, server, client_end, server_end = opened()
     sent = b""
@@ -142,6 +148,7 @@ def test_a_reflected_record_is_refused() -> None:
         client.receive()
 
 
+@pytest.mark.attack(24)
 def test_a_cut_stream_is_no_end() -> None:
     _, server, client_end, _ = opened()
     client_end.sendall(b"")
@@ -149,6 +156,7 @@ def test_a_cut_stream_is_no_end() -> None:
         server.receive()
 
 
+@pytest.mark.attack(45)
 def test_an_alert_says_only_that() -> None:
     client, _, _, server_end = opened()
     Channel(server_end).send(Type.ALERT, b"")
