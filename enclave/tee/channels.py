@@ -6,6 +6,7 @@ one socket and says which port it wants, and the enclave dials a socket named af
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -20,7 +21,10 @@ PARENT_CID = 3
 CONNECT_BYTES = 32
 CONNECT_SECONDS = 5.0
 
+PAUSE_SECONDS = 0.01  # so that it is no busy loop where descriptors run out
+
 Arrival = tuple[int, socket.socket]
+Arrivals = SimpleQueue[Arrival | None]
 
 
 class HybridVsock:
@@ -52,12 +56,12 @@ class HybridVsock:
 
         Each says so on a thread of its own: one that is slow keeps nobody else waiting.
         """
-        ready: SimpleQueue[Arrival] = SimpleQueue()
-        _start(_accept_each, self._listener, lambda stream: _start(self._greet, stream, ready))
-        while True:
-            yield ready.get()
+        ready: Arrivals = SimpleQueue()
+        greet = partial(_start, self._greet, ready)
+        _start(_accept_each, self._listener, greet, ready)
+        yield from iter(ready.get, None)
 
-    def _greet(self, stream: socket.socket, ready: SimpleQueue[Arrival]) -> None:
+    def _greet(self, ready: Arrivals, stream: socket.socket) -> None:
         try:
             port = _asked_port(stream, time.monotonic() + CONNECT_SECONDS)
             if port not in self._ports:
@@ -117,12 +121,10 @@ class Vsock:
 
     def accept(self) -> Iterator[Arrival]:
         """Connections on any of our ports."""
-        ready: SimpleQueue[Arrival] = SimpleQueue()
+        ready: Arrivals = SimpleQueue()
         for port, listener in self._listeners.items():
-            put = partial(_put, ready, port)
-            _start(_accept_each, listener, put)
-        while True:
-            yield ready.get()
+            _start(_accept_each, listener, partial(_put, ready, port), ready)
+        yield from iter(ready.get, None)
 
 
 def _listen_vsock(port: int) -> socket.socket:
@@ -132,18 +134,27 @@ def _listen_vsock(port: int) -> socket.socket:
     return listener
 
 
-def _put(ready: SimpleQueue[Arrival], port: int, stream: socket.socket) -> None:
+def _put(ready: Arrivals, port: int, stream: socket.socket) -> None:
     ready.put((port, stream))
 
 
-def _accept_each(listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
-    """Hand on every connection until the listener is closed; what is gone at once is skipped."""
-    while listener.fileno() >= 0:
+def _accept_each(
+    listener: socket.socket, take: Callable[[socket.socket], None], ready: Arrivals
+) -> None:
+    """Hand on every connection until nobody listens any more, and say so then with None."""
+    while True:
         try:
             stream, _ = listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EBADF, errno.EINVAL):
+                ready.put(None)
+                return
+            time.sleep(PAUSE_SECONDS)  # one that was gone at once, or no descriptor to be had
             continue
-        take(stream)
+        try:
+            take(stream)
+        except RuntimeError:  # no thread to be had
+            stream.close()
 
 
 def _start(work: Callable[..., None], *arguments: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,27 @@ def test_one_who_is_gone_at_once_is_skipped(place: tuple[HybridVsock, Path]) -> 
                 stream.setblocking(False)
             if peer.recv(16) == b"OK 5000\n":
                 break
+
+
+def test_no_thread_to_be_had_costs_that_one_connection(
+    place: tuple[HybridVsock, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels, path = place
+    arrivals = channels.accept()
+    with dial(path, b"CONNECT 5000\n"):
+        next(arrivals)[1].close()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError()))
+        with dial(path, b"CONNECT 5000\n") as refused, contextlib.suppress(ConnectionResetError):
+            assert refused.recv(16) == b""
+    with dial(path, b"CONNECT 5000\n"):
+        next(arrivals)[1].close()
+
+
+def test_it_ends_when_nobody_listens_any_more(tmp_path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(tmp_path / "v.sock"))
+    listener.listen()
+    with listener:
+        listener.shutdown(socket.SHUT_RDWR)
+        assert list(HybridVsock(listener, tmp_path, (PORT,)).accept()) == []
