@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench import context, files, records
 from bench.client.talks import AttestedTalk, PlainTalk
-from bench.platforms import SIDES, Endpoint, Platform
+from bench.platforms import ECHO_PORT, SERVICE_PORT, SIDES, Endpoint, Platform
 from bench.probes import Bed, Talk, Workload, inputs
 from bench.verify.evidence import Expected
 from enclave.wire import cbor
@@ -29,8 +29,6 @@ from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import Channel
 
 ATTESTED = ("bare", "enclave")
-SERVICE_PORT = 5000
-ECHO_PORT = 5001
 EVIDENCE_SCHEMA = 1
 REPOSITORY = Path(__file__).parents[1]
 

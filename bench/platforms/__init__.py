@@ -19,6 +19,8 @@ from bench.verify.evidence import Expected
 # server outside isolation. enclave: the same inside.
 SIDES = ("plain", "null", "bare", "enclave")
 
+SERVICE_PORT, ECHO_PORT = 5000, 5001  # of every server, as enclave/tee has them
+
 
 class PlatformError(Exception):
     """The machine or cloud said no."""

@@ -24,7 +24,16 @@ import boto3
 from bench.emulators import estate, keyring, kms, nsm, objects, pki, sandbox
 from bench.host.relay import Relay
 from bench.image import build, measurements
-from bench.platforms import DataKey, Endpoint, PlatformError, Shape, guest, wires
+from bench.platforms import (
+    ECHO_PORT,
+    SERVICE_PORT,
+    DataKey,
+    Endpoint,
+    PlatformError,
+    Shape,
+    guest,
+    wires,
+)
 from bench.verify import Policy
 from bench.verify.evidence import Expected
 from enclave.wire.sealed import Manifest, verify_manifest
@@ -39,7 +48,7 @@ TRANSPORTS = {
     "vsock": "AF_VSOCK over the kernel's loopback",
 }
 VSOCK_OFFSETS = {"bare": 10_000, "enclave": 20_000}  # all on one machine, so told apart by port
-SERVICE_PORT, ECHO_PORT, SETTINGS_PORT, KMS_PORT, OBJECTS_PORT = 5000, 5001, 7000, 8000, 8001
+SETTINGS_PORT, KMS_PORT, OBJECTS_PORT = 7000, 8000, 8001
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.platforms import PlatformError
+from enclave.wire.frames import VSOCK_WRITE_BYTES
 
 BACKLOG = 256
 CONNECT_SECONDS = 10.0
 PROBE_SECONDS = 0.2
 LOOPBACK_CID = 1  # VMADDR_CID_LOCAL: parent and guest share this kernel
-VSOCK_WRITE_BYTES = 16 * 1024  # larger writes get lost or corrupted on some kernels and devices
 
 
 class Wires(Protocol):

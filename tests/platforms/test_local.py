@@ -10,7 +10,7 @@ import pytest
 
 from bench.client.talks import AttestedTalk
 from bench.image import ImageError
-from bench.platforms import Endpoint, PlatformError, local
+from bench.platforms import SERVICE_PORT, Endpoint, PlatformError, local
 from bench.verify.evidence import Expected
 from enclave.wire.errors import RemoteProtocolError, VerificationError
 from enclave.wire.frames import Channel
@@ -20,7 +20,7 @@ from tests.platforms.conftest import SESSIONS, SHAPE
 def talk(
     machine: local.Machine, endpoint: Endpoint, expected: Expected | None = None
 ) -> AttestedTalk:
-    channel = Channel(endpoint.connect(local.SERVICE_PORT))
+    channel = Channel(endpoint.connect(SERVICE_PORT))
     return AttestedTalk(channel, expected or machine.expected(), datetime.now(UTC))
 
 
@@ -105,7 +105,7 @@ def test_the_emulated_root_has_to_be_named(machine: local.Machine) -> None:
 
 @pytest.mark.attack(2)
 def test_evidence_is_refused_a_day_later(machine: local.Machine, enclave: Endpoint) -> None:
-    channel = Channel(enclave.connect(local.SERVICE_PORT))
+    channel = Channel(enclave.connect(SERVICE_PORT))
     with pytest.raises(VerificationError):
         AttestedTalk(channel, machine.expected(), datetime.now(UTC) + timedelta(days=1))
 
