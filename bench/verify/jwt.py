@@ -9,10 +9,12 @@ again. What is left of it on `cryptography` is shorter than that.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as BinasciiError
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -25,6 +27,8 @@ from enclave.wire.errors import VerificationError
 MAX_BYTES = 32 * 1024  # a genuine token with its three certificates has 11 KiB
 MAX_DEPTH = 8
 MAX_DIGITS = 19
+STRING = re.compile(r'"(?:[^"\\]|\\.?)*"?', re.DOTALL)  # or what is left of one at the end
+BRACKET = re.compile(r"[\[\]{}]")
 ALGORITHM, TYPE = "RS256", "JWT"
 
 KEY_BITS = range(2048, 4096 + 1)
@@ -142,17 +146,8 @@ def read_object(data: bytes, step: str) -> dict[str, object]:
 
 def _depth(text: str) -> int:
     """Of brackets outside strings, in one pass."""
-    deepest = depth = 0
-    quoted = escaped = False
-    for character in text:
-        if quoted:
-            quoted = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        else:
-            quoted = character == '"'
-            depth += (character in "[{") - (character in "]}")
-            deepest = max(deepest, depth)
-    return deepest
+    brackets = BRACKET.findall(STRING.sub("", text))
+    return max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets), default=0)
 
 
 def _check_header(

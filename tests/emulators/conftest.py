@@ -1,4 +1,4 @@
-"""One key service for the tests of a file, and its callers."""
+"""One key service for the tests of a file, and its callers; levels of isolation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from bench.emulators.keyring import INSTANCE, OWNER
+from bench.emulators.sandbox import Level
+from tests.emulators.levels import usable
 from tests.emulators.parties import CONTEXT, Parties, serving
 
 
@@ -37,3 +39,13 @@ def wrapped(parties: Parties, owner: Any) -> tuple[bytes, bytes]:
     """(data key, the same under the service's key)"""
     reply = owner.generate_data_key(KeyId=parties.arn, KeySpec="AES_256", EncryptionContext=CONTEXT)
     return reply["Plaintext"], reply["CiphertextBlob"]
+
+
+@pytest.fixture(params=tuple(Level))
+def level(request: pytest.FixtureRequest) -> Level:
+    return usable(request.param)
+
+
+@pytest.fixture(params=(Level.BWRAP, Level.NAMESPACES))
+def isolated(request: pytest.FixtureRequest) -> Level:
+    return usable(request.param)

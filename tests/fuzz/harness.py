@@ -8,11 +8,14 @@ do not know atheris, so the ordinary tests run them too (test_targets.py).
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 NAMES = sorted(path.stem.removeprefix("fuzz_") for path in Path(__file__).parent.glob("fuzz_*.py"))
@@ -22,31 +25,33 @@ COVERED = re.compile(r" cov: (\d+)")
 
 
 def main(names: list[str], seconds: int) -> int:
-    """Each target for so long in a process of its own; 1 if one found something."""
-    status = 0
-    for name in names:
-        with tempfile.TemporaryDirectory(prefix="confbench-fuzz-") as folder:
-            command = [sys.executable, "-m", __spec__.name, "--one", name, folder, str(seconds)]
-            done = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-            )
-            found = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
-            report(name, done.stdout, done.returncode, found)
-            status |= done.returncode != 0
-    return status
+    """Each target for so long in a process of its own, one a CPU; 1 if one found something."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return max(pool.map(partial(fuzz, seconds=seconds), names))
 
 
-def report(name: str, output: str, code: int, found: list[Path]) -> None:
+def fuzz(name: str, *, seconds: int) -> int:
+    """One target; its line, and its trace where it found something."""
+    with tempfile.TemporaryDirectory(prefix="confbench-fuzz-") as folder:
+        command = [sys.executable, "-m", __spec__.name, "--one", name, folder, str(seconds)]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        found = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
+        print(told(name, done.stdout, done.returncode, found), flush=True)
+        return int(done.returncode != 0)
+
+
+def told(name: str, output: str, code: int, found: list[Path]) -> str:
     """One line for a target that held; its trace and the input for one that did not."""
     executed, covered = EXECUTED.findall(output), COVERED.findall(output)
     runs = executed[-1] if executed else "an unknown number of"
     cover = covered[-1] if covered else "?"
-    print(f"{name}: {runs} executions, coverage {cover}, {'held' if code == 0 else 'FAILED'}")
+    lines = [f"{name}: {runs} executions, coverage {cover}, {'held' if code == 0 else 'FAILED'}"]
     if code:
-        print(output[-6000:])
-    for path in found:
-        print(f"{name}: {path.name}\n{b64encode(path.read_bytes()).decode()}")
-    sys.stdout.flush()
+        lines.append(output[-6000:])
+    lines += [f"{name}: {path.name}\n{b64encode(path.read_bytes()).decode()}" for path in found]
+    return "\n".join(lines)
 
 
 def one(name: str, folder: str, seconds: str) -> None:

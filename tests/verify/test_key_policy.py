@@ -2,59 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bench.emulators import estate, keyring
-from bench.verify.key_policy import OPENS, Finding, Severity, lint, require
-from bench.verify.policy_statements import MAX_BYTES
-from enclave.wire.errors import VerificationError
-
-ACCOUNT = "111122223333"
-PARENT = f"arn:aws:iam::{ACCOUNT}:role/parent"
-ADMIN = f"arn:aws:iam::{ACCOUNT}:role/admin"
-OWNER = f"arn:aws:iam::{ACCOUNT}:role/owner"
-ROOT = f"arn:aws:iam::{ACCOUNT}:root"
-PCR = "ab" * 48
-KEY = "kms:RecipientAttestation:"
-MEASURED = {"StringEqualsIgnoreCase": {f"{KEY}PCR0": PCR}}
-ERROR, WARNING, ALLOWED = Severity.ERROR, Severity.WARNING, Severity.ALLOWED
-
-
-def allow(sid: str = "s", /, **changes: Any) -> dict[str, Any]:
-    """A statement under which the measured image alone decrypts; None takes an element away."""
-    statement = {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Principal": {"AWS": PARENT},
-        "Action": "kms:Decrypt",
-        "Resource": "*",
-        "Condition": MEASURED,
-    }
-    return {name: value for name, value in (statement | changes).items() if value is not None}
-
-
-def administer(principal: str = ADMIN, **changes: Any) -> dict[str, Any]:
-    action = changes.pop("Action", ["kms:PutKeyPolicy", "kms:DescribeKey"])
-    return allow("admin", Principal={"AWS": principal}, Action=action, Condition=None, **changes)
-
-
-def text(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def rules(*statements: dict[str, Any], sealers: tuple[str, ...] = ()) -> dict[str, Severity]:
-    """What is found, by rule."""
-    return {finding.rule: finding.severity for finding in lint(text(*statements), sealers=sealers)}
-
-
-def condition(operator: str, value: object = PCR, key: str = f"{KEY}PCR0") -> dict[str, Any]:
-    return {operator: {key: value}}
+from bench.verify.key_policy import OPENS, lint
+from tests.verify.key_policies import (
+    ACCOUNT,
+    ADMIN,
+    ERROR,
+    KEY,
+    MEASURED,
+    PARENT,
+    PCR,
+    ROOT,
+    WARNING,
+    administer,
+    allow,
+    condition,
+    rules,
+    text,
+)
 
 
 def test_an_image_that_decrypts_and_a_role_that_administers_are_fine() -> None:
@@ -230,174 +198,3 @@ def test_every_action_but_those_that_open_is_fine() -> None:
     not_action = ["kms:Decrypt", "kms:ReEncrypt*", "kms:Derive*", "kms:Generate*"]
     found = rules(administer(Action=None) | {"NotAction": not_action})
     assert found == {}
-
-
-# escalation
-
-
-@pytest.mark.parametrize(
-    "action", ["kms:PutKeyPolicy", "kms:CreateGrant", "kms:ReplicateKey", "kms:Put*", "kms:Create*"]
-)
-def test_who_opens_the_key_cannot_lift_the_condition(action: str) -> None:
-    assert rules(allow(), administer(PARENT, Action=action)) == {"escalation": ERROR}
-
-
-def test_within_one_statement_as_well() -> None:
-    found = rules(allow(Action=["kms:Decrypt", "kms:CreateGrant"]))
-    assert found == {"escalation": ERROR}
-
-
-@pytest.mark.parametrize(
-    "opener",
-    [
-        "*",
-        f"arn:aws:sts::{ACCOUNT}:assumed-role/admin/session",
-        f"arn:aws:iam::{ACCOUNT}:role/some/path/admin",
-    ],
-)
-def test_another_name_of_the_same_principal_is_seen(opener: str) -> None:
-    found = rules(allow(Principal={"AWS": opener}), administer())
-    assert found.pop("escalation") is ERROR
-
-
-def test_another_role_is_another_principal() -> None:
-    other = f"arn:aws:sts::{ACCOUNT}:assumed-role/parent/admin"
-    assert rules(allow(Principal={"AWS": other}), administer()) == {}
-
-
-def test_a_role_comes_under_its_account_s_root() -> None:
-    assert rules(allow(), administer(ROOT))["escalation"] is ERROR
-    other = administer("arn:aws:iam::444455556666:root")
-    assert "escalation" not in rules(allow(), other)
-
-
-def test_everyone_may_never_change_the_policy() -> None:
-    assert rules(administer("*")) == {"escalation": ERROR}
-
-
-# sealers: an exception by name
-
-
-def sealing(*actions: str) -> dict[str, Any]:
-    return allow("seal", Principal={"AWS": OWNER}, Action=[*actions], Condition=None)
-
-
-def test_who_seals_is_an_error_unless_named() -> None:
-    statement = sealing("kms:GenerateDataKey", "kms:PutKeyPolicy")
-    assert rules(statement) == {"no-image": ERROR, "escalation": ERROR}
-    assert rules(statement, sealers=(ADMIN,)) == {"no-image": ERROR, "escalation": ERROR}
-    assert rules(statement, sealers=(OWNER,)) == {"no-image": ALLOWED, "escalation": ALLOWED}
-
-
-def test_who_seals_may_never_decrypt() -> None:
-    statement = sealing("kms:GenerateDataKey", "kms:Decrypt")
-    assert rules(statement, sealers=(OWNER,)) == {"no-image": ERROR}
-    later = allow("open", Principal={"AWS": OWNER})
-    administrating = sealing("kms:GenerateDataKey", "kms:PutKeyPolicy")
-    found = rules(administrating, later, sealers=(OWNER,))
-    assert found == {"no-image": ALLOWED, "escalation": ERROR}
-
-
-def test_a_sealer_beside_others_excuses_nobody() -> None:
-    both = allow(Principal={"AWS": [OWNER, PARENT]}, Action="kms:GenerateDataKey", Condition=None)
-    assert rules(both, sealers=(OWNER,)) == {"no-image": ERROR}
-
-
-def test_everyone_is_no_sealer() -> None:
-    found = rules(sealing("kms:GenerateDataKey"), administer("*"), sealers=(OWNER,))
-    assert found == {"no-image": ALLOWED, "escalation": ERROR}
-
-
-def test_who_administers_beside_a_sealer_is_not_excused() -> None:
-    found = rules(sealing("kms:GenerateDataKey"), administer(ROOT), sealers=(OWNER,))
-    assert found == {"no-image": ALLOWED, "root-delegation": ERROR, "escalation": ERROR}
-
-
-# what cannot be read
-
-
-@pytest.mark.parametrize(
-    ("policy", "found"),
-    [
-        ("", "Expecting value"),
-        ("[]", "no map of Version"),
-        ("{}", "no map"),
-        ('{"Statement": []}', "no statement"),
-        ('{"Statement": [], "Statement": []}', "the name 'Statement' stands twice"),
-        (text(allow()).replace('"PCR0"', '"x"')[:-2], "delimiter"),
-        (json.dumps({"Statement": [allow()], "Statements": []}), "no map of Version"),
-        (text(allow(Conditions=MEASURED)), "element 'Conditions'"),
-        (text(allow(Effect="allow")), "an effect that is neither"),
-        (text(allow(Principal=None)), "both or neither of Principal and NotPrincipal"),
-        (text(allow(NotAction="kms:*")), "both or neither of Action and NotAction"),
-        (text(allow(Principal={})), "a principal that is neither"),
-        (text(allow(Principal="role")), "a principal that is neither"),
-        (text(allow(Action=[])), "Action is no text"),
-        (text(allow(Action=[{}])), "Action is no text"),
-        (text(allow(Condition=[])), "a condition that is no map"),
-        (text(allow(Condition={"StringEquals": {}})), "condition StringEquals without keys"),
-        ("[" * 100_000, "more than 32768 bytes"),
-        ("[" * 32_000, "recursion"),
-        (" " * (MAX_BYTES + 1), "more than 32768 bytes"),
-    ],
-)
-def test_what_cannot_be_read_is_one_error(policy: str, found: str) -> None:
-    (finding,) = lint(policy)
-    assert (finding.rule, finding.severity) == ("unreadable", ERROR)
-    assert found in finding.found, finding.found
-
-
-def test_a_condition_key_that_stands_twice_is_refused() -> None:
-    twice = text(allow()).replace(f'"{KEY}PCR0"', f'"{KEY}PCR0": "{"0" * 96}", "{KEY}PCR0"')
-    (finding,) = lint(twice)
-    assert "stands twice" in finding.found
-
-
-def test_many_wildcards_take_no_time() -> None:
-    before = time.process_time()
-    assert lint(text(allow(Action="kms:" + "*a" * 10_000))) == ()
-    assert time.process_time() - before < 1
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(
-                st.sampled_from(
-                    ["Statement", "Effect", "Principal", "Action", "Condition", "AWS", "x"]
-                ),
-                inner,
-                max_size=5,
-            )
-        ),
-        max_leaves=12,
-    )
-)
-def test_anything_in_json_gives_findings_and_no_crash(value: object) -> None:
-    for policy in (
-        json.dumps(value),
-        json.dumps({"Statement": value}),
-        text(allow(Condition=value)),
-    ):
-        assert all(isinstance(finding, Finding) for finding in lint(policy))
-
-
-# what the project itself sets
-
-
-def test_the_local_platform_opens_its_key_to_the_image_alone() -> None:
-    policy = estate.key_policy({0: b"\xaa" * 48, 1: b"\xbb" * 48, 2: b"\xcc" * 48})
-    allowed = require(policy, sealers=(keyring.OWNER,))
-    assert [(found.rule, found.severity) for found in allowed] == [
-        ("no-image", ALLOWED),
-        ("escalation", ALLOWED),
-    ]
-    with pytest.raises(VerificationError, match="key policy no-image") as caught:
-        require(policy)
-    assert caught.value.hint
-
-
-def test_before_there_is_an_image_nobody_decrypts() -> None:
-    require(estate.key_policy({}), sealers=(keyring.OWNER,))
