@@ -4,6 +4,8 @@
 # make attacks  every test that holds an attack, and the page tests/ATTACKS.md
 # make fuzz     coverage-guided fuzzing of what reads foreign bytes, SECONDS=60 each, TARGET=cbor one
 # make lint-policy POLICY=key-policy.json   who may open a KMS key without an enclave
+# make bench    ours beside other engines: records, and a table of ratios with goals
+# make bench-llama   the same with llama.cpp, built from source for up to an hour first
 # make lock     new lock files from envs/*.in
 # make clean    caches, not results
 #
@@ -30,11 +32,19 @@ digest = $(shell { echo $(VERSION); cat $(1); } | sha256sum | cut -c 1-16)
 RUN := $(VENV)/.run-$(call digest,$(RUN_LOCKS))
 DEV := $(VENV)/.dev-$(call digest,envs/dev.lock)
 FUZZ := $(VENV)/.fuzz-$(call digest,envs/fuzz.lock)
+PEERS_VENV := .venv-peers
+PEERS_LOCKS := envs/torch-$(TORCH).lock envs/peers.lock
+PEERS := $(PEERS_VENV)/.peers-$(call digest,$(PEERS_LOCKS))
+PEERS_PIP := $(PIP:$(BIN)/%=$(PEERS_VENV)/bin/%)
+LLAMA := $(PEERS_VENV)/.llama-$(call digest,$(PEERS_LOCKS) envs/llama-cpp.lock)
+# Where a hypervisor keeps AMX to itself, llama.cpp's kernels for it end the process (its issue 20824).
+NO_AMX := -mno-amx-tile -mno-amx-int8 -mno-amx-bf16
+LLAMA_FLAGS ?= -DCMAKE_C_FLAGS='$(NO_AMX)' -DCMAKE_CXX_FLAGS='$(NO_AMX)'
 SECONDS ?= 60
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: report test check attacks fuzz fuzz-tools lint-policy lock clean
+.PHONY: report test check attacks fuzz fuzz-tools lint-policy bench bench-llama lock clean
 .DEFAULT_GOAL := report
 
 # exec: make itself is snakemake's parent, and a run ends with the make that started it
@@ -65,6 +75,12 @@ fuzz: $(RUN) $(DEV) $(FUZZ)
 	@exec $(BIN)/python -m tests.fuzz.harness $(SECONDS) $(TARGET)
 
 fuzz-tools: $(FUZZ)
+
+bench: $(RUN) $(PEERS)
+	@exec $(BIN)/snakemake bench $(if $(CONFIG),--configfile $(CONFIG))
+
+bench-llama: $(RUN) $(LLAMA)
+	@exec $(BIN)/snakemake bench $(if $(CONFIG),--configfile $(CONFIG))
 
 lock: $(DEV)
 	$(BIN)/python envs/lock.py
@@ -105,4 +121,18 @@ $(FUZZ): $(DEV)
 	@$(PIP) -r envs/fuzz.lock || { \
 	  echo 'make: error: atheris cannot be installed here, nothing was fuzzed' >&2; \
 	  echo 'make: hint: it has wheels for CPython 3.11 to 3.13 on Linux x86-64' >&2; exit 1; }
+	@touch $@
+
+# An environment of their own: what is in it can be needed by nothing that we serve with.
+$(PEERS): $(RUN)
+	@echo 'set-up: the peers, in $(PEERS_VENV)'
+	@$(BIN)/python -m venv --clear $(PEERS_VENV)
+	@$(PEERS_PIP) -r envs/torch-$(TORCH).lock $(if $(filter cpu,$(TORCH)),2>/dev/null || \
+	  $(PEERS_PIP) -r envs/torch-cpu.lock --index-url $(CPU_INDEX))
+	@$(PEERS_PIP) -r envs/peers.lock
+	@touch $@
+
+$(LLAMA): $(PEERS)
+	@echo 'set-up: llama.cpp, from source: up to an hour'
+	@CMAKE_ARGS="$(LLAMA_FLAGS)" $(PEERS_PIP) -r envs/llama-cpp.lock
 	@touch $@

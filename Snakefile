@@ -3,6 +3,7 @@
 #   results/models/{model}/                          fetched, then sealed for a platform
 #   results/images/{platform}/                       the image and what it measures
 #   results/records/{platform}/{instance}/{model}/   every value ever measured, and its evidence
+#   results/compliance/{platform}/{instance}/        all that sessions left behind, a file a model
 #   results/summary/                                 judgement: may be made again by anyone
 #   results/report/index.html                        what a reader opens
 from snakemake.utils import min_version
@@ -23,11 +24,14 @@ if config["records"] == "measured":
     include: "rules/seal.smk"
     include: "rules/image.smk"
     include: "rules/measure.smk"
+    include: "rules/peers.smk"
 
 
 include: "rules/evidence.smk"
+include: "rules/compliance.smk"
 include: "rules/summarise.smk"
 include: "rules/report.smk"
+include: "rules/bench.smk"
 
 
 rule all:
@@ -35,4 +39,5 @@ rule all:
     input:
         every_record("jsonl"),
         "results/summary/evidence.csv",
+        "results/summary/compliance.csv",
         "results/report/index.html",

@@ -31,7 +31,7 @@ COLUMNS = (
 TIERS = ("1", "2", "3", "4", "5")
 STATUSES = ("measured", "computed", "planned")
 BETTER = ("lower", "higher", "neither")
-SIDES = ("plain", "bare", "enclave", "null", "tcp")
+SIDES = ("plain", "bare", "enclave", "padded", "null", "tcp")
 SUMMARIES = ("p50", "p95", "p99", "median", "min", "max", "value", "slope")
 
 

@@ -18,11 +18,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from bench import context, files, records
+from bench.client.channel import TimedChannel
 from bench.client.talks import AttestedTalk, PlainTalk
 from bench.platforms import ECHO_PORT, SERVICE_PORT, SIDES, Endpoint, Platform
-from bench.probes import Bed, Talk, Workload, inputs
+from bench.probes import PADDED, Bed, Talk, Workload, inputs, padded, unheard
+from bench.verify.compliance import bundle
 from bench.verify.evidence import Expected
 from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
@@ -103,33 +106,33 @@ def tier(platform: Platform, job: Job) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server of one side, as probes see it."""
+    """A running server, as probes see it. Without `expected` it has nothing to verify."""
 
-    name: str
     endpoint: Endpoint
-    expected: Expected
-    evidence: list[AttestedTalk]
+    expected: Expected | None
+    talks: list[AttestedTalk]
 
     @property
     def start_ns(self) -> Mapping[str, int]:
         """Start-up on the host's clock."""
         return self.endpoint.start_ns
 
-    def talk(self) -> Talk:
-        """A new session; verified, and its evidence kept, where the side can be attested."""
-        if self.name not in ATTESTED:
-            return PlainTalk(self._channel(SERVICE_PORT))
-        talk = AttestedTalk(self._channel(SERVICE_PORT), self.expected, datetime.now(UTC))
-        if self.name == "enclave":
-            self.evidence.append(talk)
+    def talk(
+        self, mark: Callable[[str], None] = unheard, pace: Callable[[int], None] = unheard
+    ) -> Talk:
+        """A new session; verified, and listed in `talks`, where the server can be attested."""
+        stream = self.endpoint.connect(SERVICE_PORT)
+        channel = TimedChannel(stream, write_bytes=self.endpoint.write_bytes, pace=pace)
+        if self.expected is None:
+            return PlainTalk(channel)
+        talk = AttestedTalk(channel, self.expected, datetime.now(UTC), mark)
+        self.talks.append(talk)
         return talk
 
     def echo(self) -> Channel:
         """A channel to the server's echo port."""
-        return self._channel(ECHO_PORT)
-
-    def _channel(self, port: int) -> Channel:
-        return Channel(self.endpoint.connect(port), write_bytes=self.endpoint.write_bytes)
+        stream = self.endpoint.connect(ECHO_PORT)
+        return Channel(stream, write_bytes=self.endpoint.write_bytes)
 
 
 def _measure(
@@ -140,13 +143,15 @@ def _measure(
     before, started = context.noise(), datetime.now(UTC)
     talks: list[AttestedTalk] = []
     with ExitStack() as stack:
-        sides = {}
-        for name in chance.sample(SIDES, len(SIDES)):
+        wanted = _servers(platform, job)
+        sides: dict[str, Server] = {}
+        for name in chance.sample(list(wanted), len(wanted)):
             say(f"start of {name}")
-            endpoint = stack.enter_context(platform.serve(name))
-            sides[name] = Server(name, endpoint, platform.expected(), talks)
-        sides = {name: sides[name] for name in SIDES}
-        main = {name: side.talk() for name, side in sides.items()}
+            side, machine = wanted[name]
+            endpoint = stack.enter_context(machine.serve(side))
+            expected = machine.expected() if side in ATTESTED else None
+            sides[name] = Server(endpoint, expected, talks if name == "enclave" else [])
+        main = {name: sides[name].talk() for name in SIDES if name in sides}
         for talk in main.values():
             stack.callback(talk.close)
         bed = Bed(
@@ -158,12 +163,10 @@ def _measure(
             random=chance,
             clock_ns=time.perf_counter_ns,
             progress=say,
+            bundle=lambda digest: platform.bundle([_run(digest, talks)]),
+            releases=platform.releases,
         )
-        observations = [
-            observation
-            for probe in job.probes
-            for observation in importlib.import_module(f"bench.probes.{probe}").run(bed)
-        ]
+        observations = [found for probe in _probes(job) for found in probe.run(bed)]
         lines = [records.encode(observation) for observation in observations]
         digest = records.digest(identity, lines)
         reports = {name: talk.report(digest) for name, talk in main.items()}
@@ -179,6 +182,24 @@ def _measure(
         },
     }
     return Boot(lines, [talk.evidence.encode() for talk in talks], facts)
+
+
+def _run(digest: bytes, talks: Sequence[AttestedTalk]) -> bundle.Run:
+    """A boot under way as one run."""
+    return bundle.Run("boot", [bundle.Boot(digest, [talk.evidence for talk in talks])])
+
+
+def _probes(job: Job) -> list[ModuleType]:
+    return [importlib.import_module(f"bench.probes.{name}") for name in job.probes]
+
+
+def _servers(platform: Platform, job: Job) -> dict[str, tuple[str, Platform]]:
+    """What the job's probes need: names in a bed to side and machine."""
+    needed = {name for probe in _probes(job) for name in probe.SERVERS}
+    servers = {name: (name, platform) for name in SIDES if name in needed}
+    for bucket_bytes in job.workload.padding if PADDED in needed else ():
+        servers[padded(bucket_bytes)] = ("enclave", platform.padded(bucket_bytes))
+    return servers
 
 
 def _keep(part: Path, identity: str, boot: Boot) -> None:

@@ -12,15 +12,24 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from enclave.memory import Buffer, peak_rss_bytes
+from enclave.memory import Buffer, peak_rss_bytes, uncollected
 from enclave.stages import Marks, Stages
 from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import Channel, Type
-from enclave.wire.messages import Request, Response
+from enclave.wire.messages import Completion, Generate, Output, Request, Response
+
+if TYPE_CHECKING:
+    from enclave.models.engine import Engine
+
+ASKED = (Type.REQUEST, Type.GENERATE, Type.COLLECT, Type.END)
+
+Replies = Generator[tuple[Type, bytes], None, None]
 
 
 def main() -> None:
@@ -28,48 +37,80 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("service", "echo", "ready", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--model", type=Path, required=True, help="folder with source.json")
     arguments = parser.parse_args()
-    server = Plain(arguments.model, arguments.threads)
+    stages = Stages()
+    engine = load(arguments.model, stages, threads=arguments.threads, batch=arguments.batch)
     threading.Thread(
         target=_accept, args=(socket.socket(fileno=arguments.echo), _echo), daemon=True
     ).start()
     os.write(arguments.ready, b"ready\n")
-    _accept(socket.socket(fileno=arguments.service), server.converse)
+    _accept(socket.socket(fileno=arguments.service), Plain(engine, stages).converse)
+
+
+def load(model: Path, stages: Stages, *, threads: int, batch: int) -> Engine:
+    """The model of a folder, ready to answer; it is read while torch is imported, as inside."""
+    with uncollected(), ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(_read_model, model, stages)
+        with stages("import"):
+            from enclave.models import engine as engines
+        source, weights, tokenizer = reading.result()
+        with stages("load"):
+            engine = engines.load(
+                source["architecture"],
+                source["config"],
+                weights,
+                tokenizer,
+                threads=threads,
+                batch=batch,
+            )
+        with stages("first_inference"):
+            engine.warm_up()
+    return engine
+
+
+def _read_model(folder: Path, stages: Stages) -> tuple[dict[str, Any], Buffer, bytes]:
+    with stages("fetch"):
+        source = json.loads((folder / "source.json").read_text())
+        tokenizer = (folder / "tokenizer.json").read_bytes()
+        return source, _read(folder / "model.safetensors"), tokenizer
 
 
 class Plain:
     """A loaded model that answers whoever asks."""
 
-    def __init__(self, model: Path, threads: int) -> None:
-        self._stages = Stages()
-        with self._stages("import"):
-            from enclave.models import engine as engines
-        with self._stages("fetch"):
-            source = json.loads((model / "source.json").read_text())
-            weights = _read(model / "model.safetensors")
-            tokenizer = (model / "tokenizer.json").read_bytes()
-        with self._stages("load"):
-            self._engine = engines.load(
-                source["architecture"], source["config"], weights, tokenizer, threads=threads
-            )
-        with self._stages("first_inference"):
-            self._engine.run(("the server is ready",))
+    def __init__(self, engine: Engine, stages: Stages) -> None:
+        self._engine = engine
+        self._stages = stages
 
     def converse(self, channel: Channel) -> None:
         """Answer requests and collections until the peer ends."""
         marks = Marks()
         while True:
-            kind, body = channel.receive(Type.REQUEST, Type.COLLECT, Type.END)
+            kind, body = channel.receive(*ASKED)
             marks("received")
             if kind is Type.END:
                 return
-            if kind is Type.COLLECT:
-                channel.send(Type.REPORT, self._report(marks))
-                continue
-            output = self._engine.run(Request.decode(body).texts, marks).encode()
-            channel.send(Type.RESPONSE, Response(output, b"").encode())
-            marks("sent")
+            with contextlib.closing(self._replies(kind, body, marks)) as replies:
+                for reply in replies:
+                    channel.send(*reply)
+                    marks("sent")
+
+    def _replies(self, kind: Type, body: bytes | bytearray, marks: Marks) -> Replies:
+        if kind is Type.COLLECT:
+            yield Type.REPORT, self._report(marks)
+            return
+        output: Output | Completion
+        if kind is Type.REQUEST:
+            output = self._engine.run(Request.decode(body).texts, marks)
+        else:
+            request, parts = Generate.decode(body), []
+            for part in self._engine.generate(request, marks):
+                parts.append(part)
+                yield Type.PART, part.encode()
+            output = Completion.of(parts, request.max_new_tokens)
+        yield Type.RESPONSE, Response(output.encode(), b"").encode()
 
     def _report(self, marks: Marks) -> bytes:
         return cbor.encode(

@@ -34,6 +34,7 @@ MODEL_COLUMNS = (
     "sha256",
     "seed",
     "config",
+    "precision",
     "title",
     "license",
 )
@@ -46,15 +47,21 @@ WORKLOAD = (
     "load_requests",
     "payload_bytes",
     "round_trips",
+    "security_blocks",
+    "padding",
 )
+# Settings that are the servers' own.
+SERVING = ("batch", "session_seconds", "response_bucket_bytes")
+BOOTS = {1: "boots", 4: "security_boots"}  # which setting says how many, by tier
 PLATFORMS = ("local", "aws-nitro", "gcp-confidential-space")
 SOURCES = ("package", "hub", "seeded")
+PRECISIONS = ("fp32", "bf16", "q8", "q4")
 LOCATORS = {
     "package": (re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+"), "name==version"),
     "hub": (re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}"), "owner/name@revision, 40 hex digits"),
     "seeded": (re.compile(r"-|[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+"), "the tokenizer's package or -"),
 }
-DIGEST = r"(?:[a-z0-9_.]+=)?[0-9a-f]{64}"
+DIGEST = r"(?:[a-z0-9_.-]+=)?[0-9a-f]{64}"
 DIGESTS = re.compile(rf"{DIGEST}(?:,{DIGEST})*")
 DIMENSIONS = re.compile(r"[a-z_]+=[0-9][0-9.e-]*(?: [a-z_]+=[0-9][0-9.e-]*)*")
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -93,6 +100,7 @@ class Model:
     sha256: str
     seed: str
     config: str
+    precision: str
     title: str
     license: str
 
@@ -246,6 +254,7 @@ def _instance(row: Row) -> Instance:
 
 def _model(row: Row) -> Model:
     source = row.one_of("source", SOURCES)
+    row.one_of("precision", PRECISIONS)
     _check(row, "model", NAME, "lower case letters, digits, dots and dashes")
     _check(row, "locator", *LOCATORS[source])
     if source == "seeded":

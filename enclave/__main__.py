@@ -11,6 +11,7 @@ from enclave.serve import Service
 from enclave.stages import Stages
 from enclave.tee import Tee
 from enclave.tee.cms import KeyReleaseError
+from enclave.tee.nsm import NsmError
 from enclave.wire.errors import RemoteProtocolError, VerificationError
 
 READY = b"ready\n"
@@ -20,10 +21,10 @@ def main(cmdline: str, arguments: Sequence[str]) -> None:
     """`cmdline` is measured; `arguments` say how the host is reached and are not."""
     measured = parse(cmdline)
     owner = Ed25519PublicKey.from_public_bytes(bytes.fromhex(measured["owner"]))
-    tee = choose(measured["platform"], arguments)
     try:
+        tee = choose(measured["platform"], arguments)
         booted = boot(tee, owner, Stages())
-    except (VerificationError, RemoteProtocolError, KeyReleaseError, OSError) as error:
+    except (VerificationError, RemoteProtocolError, KeyReleaseError, NsmError, OSError) as error:
         raise SystemExit(f"error: the enclave does not start: {error}") from None
     booted.parent.sendall(READY)
     Service(tee, booted).run()
@@ -41,4 +42,10 @@ def choose(platform: str, arguments: Sequence[str]) -> Tee:
 
         nsm, *place = arguments
         return LocalTee(int(nsm), *place)
+    if platform == "aws-nitro":
+        from enclave.tee.aws_nitro import open_tee
+
+        if arguments:
+            raise SystemExit("error: on aws-nitro there is nothing that arguments could say")
+        return open_tee()
     raise SystemExit(f"error: platform {platform!r} in the kernel command line is not known")

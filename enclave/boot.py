@@ -1,26 +1,31 @@
 """Boot: attest, have the key released, fetch, open and load the model; each a named, timed stage.
 
-Nothing is written to disk. Chunks are opened into one buffer as they arrive, and the model's
-tensors are views onto it.
+What costs most, importing torch, needs nothing of the rest, so the model comes beside it. Nothing
+is written to disk. Chunks are opened into one buffer as they arrive, and the model's tensors are
+views onto it.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from enclave.memory import Buffer
+from enclave.memory import Buffer, uncollected
+from enclave.objects import open_weights, read_whole
 from enclave.stages import Stages
-from enclave.tee import SETTINGS_PORT, ObjectStream, Tee
+from enclave.tee import SETTINGS_PORT, Tee
 from enclave.wire.errors import VerificationError
-from enclave.wire.sealed import TAG_BYTES, Manifest, Opener, verify_manifest
+from enclave.wire.manifest import Manifest, verify_manifest
+from enclave.wire.sealed import Opener
 from enclave.wire.settings import MAX_BYTES, Settings
 
 if TYPE_CHECKING:
@@ -44,26 +49,48 @@ class Booted:
     parent: socket.socket
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A model in the clear, checked and not yet looked into."""
+
+    manifest: Manifest
+    manifest_digest: bytes
+    weights: Buffer
+    tokenizer: bytes
+
+
 def boot(tee: Tee, owner: Ed25519PublicKey, stages: Stages) -> Booted:
     """Everything between start and a loaded model; any failure is fatal."""
     with stages("settings"):
         parent = tee.dial(SETTINGS_PORT)
         settings = Settings.decode(_receive_settings(parent))
-    with stages("import"):
-        from enclave.models import engine as engines  # torch: seconds, so a stage of its own
-    with stages("manifest"):
-        signed = _read_whole(tee.fetch(settings, "manifest.cose"), MAX_MANIFEST_BYTES)
-        manifest, digest = verify_manifest(signed, owner)
-    key = _release_key(tee, settings, manifest, stages)
-    weights = _open_weights(tee, settings, Opener(manifest, digest, key), manifest, stages)
-    tokenizer = _fetch_tokenizer(tee, settings, manifest, stages)
-    with stages("load"):
-        engine = engines.load(
-            manifest.architecture, manifest.config, weights, tokenizer, threads=settings.threads
-        )
-    with stages("first_inference"):
-        engine.run(("the enclave is ready",))
+    receive = partial(_receive, tee, settings, owner, stages)
+    received, engine = load(receive, stages, threads=settings.threads, batch=settings.batch)
+    manifest, digest = received.manifest, received.manifest_digest
     return Booted(settings, manifest, digest, engine, tee.measurements(), stages, parent)
+
+
+def load(
+    receive: Callable[[], Received], stages: Stages, *, threads: int, batch: int
+) -> tuple[Received, Engine]:
+    """What `receive` brings, loaded and tried out; it runs while torch is imported."""
+    with uncollected(), ThreadPoolExecutor(1, "receive") as beside:
+        receiving = beside.submit(receive)
+        with stages("import"):
+            from enclave.models import engine as engines
+        received = receiving.result()
+        with stages("load"):
+            engine = engines.load(
+                received.manifest.architecture,
+                received.manifest.config,
+                received.weights,
+                received.tokenizer,
+                threads=threads,
+                batch=batch,
+            )
+        with stages("first_inference"):
+            engine.warm_up()
+    return received, engine
 
 
 def _receive_settings(parent: socket.socket) -> bytes:
@@ -75,64 +102,48 @@ def _receive_settings(parent: socket.socket) -> bytes:
     return data
 
 
-def _release_key(tee: Tee, settings: Settings, manifest: Manifest, stages: Stages) -> bytes:
+def _receive(tee: Tee, settings: Settings, owner: Ed25519PublicKey, stages: Stages) -> Received:
+    with ThreadPoolExecutor(1, "beside") as beside:
+        making = beside.submit(_key_pair, stages)
+        with stages("manifest"):
+            signed = read_whole(tee.fetch(settings, "manifest.cose"), MAX_MANIFEST_BYTES)
+            manifest, digest = verify_manifest(signed, owner)
+        fetching = beside.submit(_fetch_tokenizer, tee, settings, manifest, stages)
+        key = _release_key(tee, settings, manifest, making, stages)
+        with stages("fetch"):
+            stream = tee.fetch(settings, "weights.sealed")
+        weights = open_weights(stream, manifest, Opener(manifest, digest, key), stages)
+        return Received(manifest, digest, weights, fetching.result())
+
+
+def _key_pair(stages: Stages) -> rsa.RSAPrivateKey:
     with stages("keypair"):
-        private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _release_key(
+    tee: Tee,
+    settings: Settings,
+    manifest: Manifest,
+    making: Future[rsa.RSAPrivateKey],
+    stages: Stages,
+) -> bytes:
+    private_key = making.result()
+    with stages("attest"):
         public_key = private_key.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
-    with stages("attest"):
         document = tee.attest(public_key=public_key, nonce=secrets.token_bytes(32))
     with stages("key_release"):
         return tee.release_key(settings, manifest, private_key, document)
 
 
-def _open_weights(
-    tee: Tee, settings: Settings, opener: Opener, manifest: Manifest, stages: Stages
-) -> Buffer:
-    """Fetch and open chunk by chunk into anonymous private memory, the two timed apart."""
-    with stages("fetch"):
-        stream = tee.fetch(settings, "weights.sealed")
-        sealed_bytes = manifest.weights_bytes + manifest.chunks * TAG_BYTES
-        if stream.length != sealed_bytes:
-            raise VerificationError("sealed length", found=stream.length, expected=sealed_bytes)
-        weights = Buffer(manifest.weights_bytes)
-        sealed = memoryview(bytearray(manifest.chunk_bytes + TAG_BYTES))
-    for index in range(manifest.chunks):
-        start = index * manifest.chunk_bytes
-        out = weights.view[start : start + manifest.chunk_bytes]
-        began = perf_counter_ns()
-        chunk = sealed[: len(out) + TAG_BYTES]
-        _fill(stream, chunk)
-        fetched = perf_counter_ns()
-        opener.open_into(index, chunk, out)
-        stages.add("fetch", fetched - began)
-        stages.add("open", perf_counter_ns() - fetched)
-    return weights
-
-
 def _fetch_tokenizer(tee: Tee, settings: Settings, manifest: Manifest, stages: Stages) -> bytes:
     with stages("tokenizer"):
-        tokenizer = _read_whole(tee.fetch(settings, "tokenizer.json"), manifest.tokenizer_bytes)
+        tokenizer = read_whole(tee.fetch(settings, "tokenizer.json"), manifest.tokenizer_bytes)
         found = sha256(tokenizer).digest()
         if found != manifest.tokenizer_sha256:
             raise VerificationError(
                 "tokenizer digest", found=found.hex(), expected=manifest.tokenizer_sha256.hex()
             )
         return tokenizer
-
-
-def _read_whole(stream: ObjectStream, limit: int) -> bytes:
-    if stream.length > limit:
-        raise VerificationError("object length", found=stream.length, expected=f"at most {limit}")
-    data = bytearray(stream.length)
-    _fill(stream, memoryview(data))
-    return bytes(data)
-
-
-def _fill(stream: ObjectStream, view: memoryview) -> None:
-    while view:
-        count = stream.readinto(view)
-        if count == 0:
-            raise VerificationError("object length", found="an early end", expected="all bytes")
-        view = view[count:]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from enclave import memory
 from enclave.boot import Booted
-from enclave.stages import Marks
+from enclave.stages import Marks, Stages
 from enclave.tee import isolation
 from enclave.wire import batch, cbor, receipt
-from enclave.wire.messages import Request, Response
+from enclave.wire.errors import LocalProtocolError
+from enclave.wire.frames import Type
+from enclave.wire.messages import Collect, Completion, Generate, Part, Request, Response
 
 ISSUER = "confbench enclave"
 MAX_TIMED = 10_000  # requests whose times are kept until a report asks for them
@@ -39,9 +41,16 @@ class Conversation:
     """One open session, as far as answers and what is signed about them go."""
 
     def __init__(
-        self, identity: Identity, session_id: bytes, challenge: bytes, evidence: bytes, marks: Marks
+        self,
+        identity: Identity,
+        session_id: bytes,
+        challenge: bytes,
+        evidence: bytes,
+        handshake: Stages,
+        marks: Marks,
     ) -> None:
         self._identity = identity
+        self._handshake = handshake
         self._session_id = session_id
         self._challenge = challenge
         self._evidence_digest = sha256(evidence).digest()
@@ -54,11 +63,35 @@ class Conversation:
         self._statements = 0
         self._previous = bytes(32)
 
-    def answer(self, body: bytes) -> bytes:
-        """Infer, and sign what was asked and answered; the encoded Response."""
+    def replies(self, kind: Type, body: bytes) -> Generator[tuple[Type, bytes], None, None]:
+        """What has to be sent for a message, in order and as it is made."""
+        if kind is Type.REQUEST:
+            yield Type.RESPONSE, self._embed(body)
+        elif kind is Type.GENERATE:
+            yield from self._generate(body)
+        elif kind is Type.COLLECT:
+            yield Type.REPORT, self._report(Collect.decode(body).records)
+        else:
+            raise LocalProtocolError(f"nobody answers {kind.name}")
+
+    def _embed(self, body: bytes) -> bytes:
         request = Request.decode(body)
         began = time.monotonic_ns()
-        output = self._identity.booted.engine.run(request.texts, self._marks).encode()
+        output = self._identity.booted.engine.run(request.texts, self._marks)
+        return self._sign(body, output.encode(), began)
+
+    def _generate(self, body: bytes) -> Iterator[tuple[Type, bytes]]:
+        request = Generate.decode(body)
+        began = time.monotonic_ns()
+        parts: list[Part] = []
+        for part in self._identity.booted.engine.generate(request, self._marks):
+            parts.append(part)
+            yield Type.PART, part.encode()
+        output = Completion.of(parts, request.max_new_tokens)
+        yield Type.RESPONSE, self._sign(body, output.encode(), began)
+
+    def _sign(self, body: bytes, output: bytes, began: int) -> bytes:
+        """The encoded Response, with a receipt for what was asked and answered."""
         elapsed_ms = (time.monotonic_ns() - began) // 1_000_000
         signed = receipt.issue(
             self._receipt(sha256(body).digest(), sha256(output).digest(), elapsed_ms),
@@ -99,7 +132,7 @@ class Conversation:
             model_hash_scheme="sha256-single",
         )
 
-    def report(self, records: bytes) -> bytes:
+    def _report(self, records: bytes) -> bytes:
         """A signed statement: receipts so far, own observations since the last one, a digest."""
         self._timed = 0
         statement = batch.Statement(
@@ -124,4 +157,5 @@ class Conversation:
             "peak_rss_bytes": memory.peak_rss_bytes(),
             "records": records,
             "requests_ns": self._marks.take(),
+            "session_ns": {name: elapsed_ns for name, elapsed_ns, _ in self._handshake.rows()},
         }

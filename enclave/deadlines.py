@@ -1,11 +1,12 @@
 """A socket with deadlines that count in total: a byte now and then moves none of them.
 
-While a phase lasts (`phase`) nothing goes beyond its end. Once it is over (`idle`), the header of
-the next frame has to be there in time, and every body comes and goes at a least pace.
+Nothing goes beyond the end of a phase, be it a handshake or a whole session. Within it a pause ends
+in time (`idle`), and every body comes and goes at a least pace (`frame`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
 import socket
@@ -14,6 +15,8 @@ from collections.abc import Callable
 
 FRAME_SECONDS = 10.0
 LEAST_BYTES_PER_SECOND = 64 * 1024
+UNREAD_BYTES = 64 * 1024  # taken at a time off a stream that ends
+UNREAD_TIMES = 64  # far more than a socket keeps for a reader
 
 Clock = Callable[[], float]
 Wait = Callable[[socket.socket, int, float], None]
@@ -50,9 +53,8 @@ class TimedStream:
         self._end = self._deadline = self._clock() + seconds
 
     def idle(self, seconds: float) -> None:
-        """No phase any more; the next frame has to begin within so long."""
-        self._end = math.inf
-        self._deadline = self._clock() + seconds
+        """The next frame has to begin within so long."""
+        self._deadline = min(self._end, self._clock() + seconds)
 
     def frame(self, length: int) -> None:
         """So many bytes are to come or go now."""
@@ -79,7 +81,15 @@ class TimedStream:
                 self._wait(self._stream, select.POLLOUT, left)
 
     def close(self) -> None:
-        """Close the socket."""
+        """End the stream in good order, whatever was sent and not read.
+
+        Closed over unread bytes it would be reset, which tells a peer how far he was read.
+        """
+        with contextlib.suppress(OSError):
+            self._stream.shutdown(socket.SHUT_RDWR)
+            for _ in range(UNREAD_TIMES):
+                if not self._stream.recv(UNREAD_BYTES):
+                    break
         self._stream.close()
 
     def _left(self) -> float:

@@ -1,18 +1,30 @@
-"""Memory of this process: private buffers, and how much of it was ever resident."""
+"""Memory of this process: private buffers, what is given back when, how much was ever resident."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+KIB = 1024
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class Buffer:
-    """Anonymous private memory: never a file, never shared, counted by RLIMIT_DATA."""
+    """Anonymous private memory: never a file, never shared, counted by RLIMIT_DATA.
+
+    In huge pages where the kernel has them, since the first touch of small ones costs more than
+    reading what goes there.
+    """
 
     def __init__(self, length: int) -> None:
         self._map = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with suppress(OSError):  # EINVAL: a kernel built without them
+            self._map.madvise(mmap.MADV_HUGEPAGE)
         self.view = memoryview(self._map)
 
     def release(self, start: int, length: int) -> None:
@@ -20,7 +32,42 @@ class Buffer:
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         end = (start + length) // mmap.PAGESIZE * mmap.PAGESIZE
         if end > first:
+            with suppress(OSError):  # else the kernel fills a huge page up again, zeros and all
+                self._map.madvise(mmap.MADV_NOHUGEPAGE)
             self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection inside, and never again of what is there at the end.
+
+    Importing torch makes objects by the hundred thousand that all stay: looking through them again
+    and again costs a tenth of the import, and later a pause in the midst of a request.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def returning() -> Iterator[None]:
+    """Every large block that is freed inside goes back to the kernel, whatever lies behind it.
+
+    glibc does that too at first, but the first large block that is freed teaches it to keep others
+    of that size: weights that are repacked one by one then lie in a heap full of holes, a fifth of
+    a large model's size (mallopt(3), M_MMAP_THRESHOLD). Afterwards it keeps what it can, so that no
+    request has to wait for the kernel's pages.
+    """
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_MMAP_THRESHOLD, 64 * KIB)
+    try:
+        yield
+    finally:
+        mallopt(M_MMAP_THRESHOLD, 32 * KIB * KIB)  # the most it takes
+        mallopt(M_TRIM_THRESHOLD, 64 * KIB * KIB)  # twice that, which is its own rule
 
 
 def peak_rss_bytes(status: Path = STATUS) -> int:

@@ -24,12 +24,12 @@ from enclave.boot import Booted
 from enclave.conversation import Conversation, Identity
 from enclave.deadlines import Clock, TimedStream
 from enclave.places import Places
-from enclave.stages import Marks
+from enclave.stages import Marks, Stages
 from enclave.tee import ECHO_PORT, SERVICE_PORT, Tee
 from enclave.wire import hpke, receipt, transcript
 from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import Channel, Type
-from enclave.wire.messages import Claims, ClientHello, Collect
+from enclave.wire.messages import Claims, ClientHello
 from enclave.wire.session import Role, Session, State
 
 ALERT_SECONDS = 1.0
@@ -91,34 +91,38 @@ class Service:
         challenge = ClientHello.decode(hello).challenge
         self.sessions.check()
         private_key = X25519PrivateKey.generate()
-        evidence = self._tee.attest(
-            public_key=private_key.public_key().public_bytes_raw(),
-            user_data=self._claims,
-            nonce=challenge,
-        )
+        stages = Stages()
+        with stages("attested"):
+            evidence = self._tee.attest(
+                public_key=private_key.public_key().public_bytes_raw(),
+                user_data=self._claims,
+                nonce=challenge,
+            )
         session.send(Type.SERVER_HELLO, evidence)
         encapsulated = bytes(session.receive().body)
         with self.sessions.take():
-            keys = hpke.accept(private_key, encapsulated, transcript.binding(hello, evidence))
+            with stages("keyed"):
+                keys = hpke.accept(private_key, encapsulated, transcript.binding(hello, evidence))
             session.key(keys)
             place.close()  # no longer half-open
             session.send(Type.READY, b"")
-            talk = Conversation(self._identity, keys.session_id, challenge, evidence, marks)
+            talk = Conversation(self._identity, keys.session_id, challenge, evidence, stages, marks)
             self._talk(session, talk, timed)
 
     def _talk(self, session: Session, conversation: Conversation, timed: TimedStream) -> None:
+        timed.phase(self._settings.session_seconds)
         while True:
             timed.idle(self._settings.idle_seconds)
             kind, body = session.receive()
             if session.state is State.CLOSED:
                 return
-            if kind is Type.COLLECT:
-                session.send(Type.REPORT, conversation.report(Collect.decode(body).records))
-            else:
-                session.send(Type.RESPONSE, conversation.answer(bytes(body)))
+            with contextlib.closing(conversation.replies(kind, bytes(body))) as replies:
+                for reply in replies:
+                    session.send(*reply)
 
     def _echo(self, channel: Channel, timed: TimedStream, _: ExitStack) -> None:
         """Send every frame back: the transport alone, without a byte of ours in it."""
+        timed.phase(self._settings.session_seconds)
         while True:
             timed.idle(self._settings.idle_seconds)
             channel.send(*channel.receive(Type.ECHO))

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
 from time import perf_counter_ns
 
 
+@dataclass(slots=True)
+class _Stage:
+    begin_ns: int
+    elapsed_ns: int = 0
+    inside: int = 0
+    since_ns: int = 0
+
+
 class Stages:
-    """Sums of time per named stage, in the order first seen."""
+    """When each named stage began, and for how long it was under way.
 
-    def __init__(self) -> None:
-        self.elapsed_ns: dict[str, int] = {}
+    Stages may overlap, and several threads may be in one: its time runs while anyone is.
+    """
 
-    def add(self, name: str, elapsed_ns: int) -> None:
-        """Add time to a stage."""
-        self.elapsed_ns[name] = self.elapsed_ns.get(name, 0) + elapsed_ns
+    def __init__(self, clock_ns: Callable[[], int] = perf_counter_ns) -> None:
+        self._clock_ns = clock_ns
+        self._origin_ns = clock_ns()
+        self._stages: dict[str, _Stage] = {}
+        self._lock = Lock()
 
     def rows(self) -> list[list[str | int]]:
-        """[stage, nanoseconds] in order; a CBOR map would sort them."""
-        return [[name, elapsed_ns] for name, elapsed_ns in self.elapsed_ns.items()]
+        """[stage, nanoseconds under way, when it began], in the order of beginning.
+
+        Beginnings count from when this was made. A CBOR map would sort the names.
+        """
+        with self._lock:
+            return [[name, s.elapsed_ns, s.begin_ns] for name, s in self._stages.items()]
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        start = perf_counter_ns()
+        self._enter(name)
         try:
             yield
         finally:
-            self.add(name, perf_counter_ns() - start)
+            self._leave(name)
+
+    def _enter(self, name: str) -> None:
+        with self._lock:
+            now_ns = self._clock_ns()
+            stage = self._stages.setdefault(name, _Stage(now_ns - self._origin_ns))
+            if not stage.inside:
+                stage.since_ns = now_ns
+            stage.inside += 1
+
+    def _leave(self, name: str) -> None:
+        with self._lock:
+            stage = self._stages[name]
+            stage.inside -= 1
+            if not stage.inside:
+                stage.elapsed_ns += self._clock_ns() - stage.since_ns
 
 
 class Marks:
     """When each moment of a request was reached: one row per request, time since the moment before.
 
-    A row starts at `received` and is kept at `sent`, if the request reached inference.
+    A row starts at `received` and is kept when the next one does, if its request reached inference.
+    A moment that comes again, as in a stream, adds to its time.
     """
 
     def __init__(self) -> None:
@@ -44,12 +76,12 @@ class Marks:
     def __call__(self, moment: str) -> None:
         now = perf_counter_ns()
         if moment == "received":
+            if "inferred" in self._row:
+                self._rows.append(self._row)
             self._row = {}
         else:
-            self._row[moment] = now - self._last_ns
+            self._row[moment] = self._row.get(moment, 0) + now - self._last_ns
         self._last_ns = now
-        if moment == "sent" and "inferred" in self._row:
-            self._rows.append(self._row)
 
     def take(self) -> dict[str, list[int]]:
         """The rows so far, one list per moment in request order; they are then forgotten."""

@@ -18,8 +18,11 @@ COMPILE = (
     *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),
     *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
     *("--quiet", "--fork-strategy", "fewest"),
-    *("--overrides", str(HERE / "overrides.txt")),
 )
+OVERRIDES = ("--overrides", str(HERE / "overrides.txt"))
+# What we are compared with is installed apart, in the same versions where it shares any.
+PEERS = ("peers", "llama-cpp")
+PEERS_OVERRIDES = ("--overrides", str(HERE / "peers-overrides.txt"))
 HEADS = {
     "lock": "# Made by `make lock` from {source}; every file's hash is checked on installation.\n",
     "conda": (
@@ -35,13 +38,16 @@ def main() -> None:
     """Everything, in order."""
     everything = [HERE / f"{name}.in" for name in ENVIRONMENTS]
     versions = HERE / ".versions.part"
-    _compile(versions, everything, ())
-    constraints = ("--constraints", str(versions))
+    _compile(versions, everything, OVERRIDES)
+    shared = ("--constraints", str(versions))
+    constraints = (*OVERRIDES, *shared)
     for name in ENVIRONMENTS:
         _compile(HERE / f"{name}.lock", [HERE / f"{name}.in"], constraints)
     _compile(ENCLAVE / "requirements.lock", [ENCLAVE / "requirements.in"], constraints)
     _compile(HERE / "torch-default.lock", [HERE / "torch-default.in"], constraints)
     _compile(HERE / "minilm.lock", [HERE / "minilm.in"], ("--no-deps",))
+    for name in PEERS:
+        _compile(HERE / f"{name}.lock", [HERE / f"{name}.in"], (*PEERS_OVERRIDES, *shared))
     versions.unlink()
     for name in CONDA:
         _conda(name)

@@ -29,9 +29,11 @@ rule measure_tier:
         shape=enclave_shape,
         workload={name: config[name] for name in plan.WORKLOAD},
         metrics=tier_metrics,
-        isolation={
+        lease={
             "require": config["require_isolation"],
             "transport": config["transport"],
+            "sessions": 100,
+            **{name: config[name] for name in plan.SERVING},
         },
     message:
         "measure tier {wildcards.tier} of {wildcards.model} on {wildcards.platform}/{wildcards.instance}, repetition {wildcards.rep}"

@@ -16,12 +16,15 @@ rule render_report:
             ],
         ),
         evidence="results/summary/evidence.csv",
+        compliance="results/summary/compliance.csv",
     output:
         "results/report/index.html",
     log:
         "results/logs/render_report.log",
     conda:
         "../envs/report.yaml"
+    params:
+        ratios=ratios_digest(),
     message:
         "render the report"
     script:

@@ -16,8 +16,6 @@ rule summarise:
         "results/logs/summarise.log",
     conda:
         "../envs/analysis.yaml"
-    params:
-        seed=config["seed"],
     message:
         "summarise the records"
     script:

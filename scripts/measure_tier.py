@@ -25,5 +25,5 @@ job = measure.Job(
     records=Path(snakemake.output.records),
     evidence=Path(snakemake.output.evidence),
 )
-with local.lease(files, Shape(**asked.shape), sessions=100, **asked.isolation) as machine:
+with local.lease(files, Shape(**asked.shape), **asked.lease) as machine:
     measure.tier(machine, job)

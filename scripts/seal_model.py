@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.emulators import estate, process
-from bench.platforms import local
+from bench.platforms import owner
 from bench.weights import seal
 
 sys.stdout = sys.stderr = open(snakemake.log[0], "w", buffering=1)
@@ -14,7 +14,7 @@ process.tie_to(int(os.environ["CONFBENCH_CONTROLLER"]))
 
 state = Path(snakemake.input.authority).parent
 context = seal.context(snakemake.params.row["model"], snakemake.params.row["version"])
-key = local.data_key(state, context)
+key = owner.data_key(state, context)
 seal.seal(
     source=Path(snakemake.input.source).parent,
     folder=Path(snakemake.output.manifest).parent,

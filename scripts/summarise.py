@@ -12,5 +12,4 @@ summary.summarise(
     metrics=Path(snakemake.input.catalogue),
     verdicts=Path(snakemake.input.verdicts),
     out=Path(snakemake.output.metrics).parent,
-    seed=snakemake.params.seed,
 )

@@ -24,6 +24,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "bench.settings": ("bench.tables",),
     "bench.plan": ("bench.tables",),
     "bench.catalogue": ("bench.tables",),
+    "bench.goals": ("bench.tables",),
     "bench.files": (),
     "bench.records": ("bench.files", "enclave.wire"),
     "bench.context": (),
@@ -36,12 +37,15 @@ ARROWS: dict[str, tuple[str, ...]] = {
         *("bench.verify", "bench.analysis.evidence", "bench.image", "bench.records"),
         "enclave.wire",
     ),
-    "bench.client": ("enclave.wire", "bench.verify"),
+    # A client waits by the same clockwork as the enclave: deadlines that count in total.
+    "bench.client": ("enclave.wire", "enclave.deadlines", "bench.verify"),
     "bench.emulators": ("bench.files", "bench.verify", "enclave.wire"),
     "bench.platforms": (
         *("bench.host", "bench.image", "bench.verify", "bench.emulators", "bench.weights.seal"),
         "enclave.wire",
     ),
+    # Releases of the key are measured outside with the very code that the enclave runs.
+    "bench.platforms.releases": ("enclave.tee.local", "enclave.wire"),
     "bench.weights": ("bench.files", "enclave.models", "enclave.wire"),
     "bench.plain": ("enclave.models", "enclave.wire", "enclave.memory", "enclave.stages"),
     "bench.probes": ("bench.client", "bench.verify", "bench.records", "enclave.wire"),
@@ -49,25 +53,32 @@ ARROWS: dict[str, tuple[str, ...]] = {
         *("bench.platforms", "bench.probes", "bench.records", "bench.context", "bench.client"),
         *("bench.files", "bench.verify", "enclave.wire"),
     ),
+    # Engines beside ours, and parts of ours beside the least that does the same: they know no
+    # platform, so the parts of the enclave are taken from it one by one.
+    "bench.peers": (
+        *("bench.context", "bench.files", "bench.probes.inputs", "bench.records"),
+        *("bench.client", "bench.weights", "enclave"),
+    ),
     "bench.analysis": (
         *(
             "bench.files",
             "bench.records",
             "bench.plan",
             "bench.catalogue",
+            "bench.goals",
             "bench.tables",
             "bench.verify",
         ),
-        *("bench.client.talks", "bench.image.measurements", "enclave.wire"),
+        *("bench.image.measurements", "enclave.wire"),
     ),
     "scripts": ("bench", "enclave.wire.sealed"),
-    "rules": ("bench.plan", "bench.catalogue", "bench.sources", "bench.settings"),
+    "rules": ("bench.plan", "bench.catalogue", "bench.sources", "bench.settings", "bench.goals"),
     "envs": (),
     "tests": ("bench", "enclave", "tests"),
 }
 
 # The rules run in Snakemake's own environment, which holds these two and nothing else of ours.
-PARSE_TIME = ("plan", "catalogue", "sources", "settings", "tables")
+PARSE_TIME = ("plan", "catalogue", "sources", "settings", "tables", "goals")
 IN_SNAKEMAKE = ("jsonschema", "yaml")
 
 # The protocol is bytes in, bytes out: no clock, no socket, no machine.

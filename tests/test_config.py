@@ -147,6 +147,7 @@ def test_a_wrong_instance_is_named(tmp_path: Path, row: str, field: str) -> None
         pytest.param({"sha256": "-"}, "sha256", id="package_without_a_digest"),
         pytest.param({"seed": "1"}, "seed", id="package_with_a_seed"),
         pytest.param({"model": "Mini LM"}, "model", id="no_folder_name"),
+        pytest.param({"precision": "fp16"}, "precision", id="no_such_precision"),
         pytest.param({"license": "-"}, "license", id="no_license"),
         pytest.param(
             {"source": "seeded", "seed": "1", "config": "a=1"}, "sha256", id="seeded_with_a_digest"
@@ -163,7 +164,7 @@ def test_a_wrong_model_is_named(tmp_path: Path, cells: dict[str, str], field: st
     right = dict(
         zip(
             plan.MODEL_COLUMNS,
-            ("m", "1", "bert", "package", "p==1", DIGEST, "-", "-", "M", "MIT"),
+            ("m", "1", "bert", "package", "p==1", DIGEST, "-", "-", "fp32", "M", "MIT"),
             strict=True,
         )
     )

@@ -18,22 +18,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bench import files
 from bench import records as recorded
-from bench.client.talks import Evidence
+from bench.analysis import own_times
 from bench.image.measurements import read as read_measurements
 from bench.verify import AWS_ROOT_SHA256, Policy, nitro
 from bench.verify.evidence import Expected, examine
-from enclave.wire import batch, cbor, receipt
+from bench.verify.sessions import Evidence, statements
+from enclave.wire import cbor, receipt
 from enclave.wire.errors import RemoteProtocolError, VerificationError
-from enclave.wire.sealed import verify_manifest
+from enclave.wire.manifest import verify_manifest
 
 PER_BOOT = ("identity", "per_boot", "schema")  # in the context, but not in the plan
 MAX_BYTES = 1 << 30
@@ -67,8 +67,7 @@ def check(path: Path, evidence: Path, policy: Policy, models: Container[str]) ->
         )
     boots = read(evidence)
     _same("boots", len(boots), plan.get("boots"))
-    lines = list(enumerate(path.read_text().splitlines()[1:], start=2))
-    every = [(line, recorded.decode(path, place, json.loads(line))) for place, line in lines]
+    every = lines(path)
     totals = Checked(str(path), len(boots), 0, 0, 0)
     for number, sessions in enumerate(boots):
         ours = [(line, record) for line, record in every if record.boot == number]
@@ -78,7 +77,9 @@ def check(path: Path, evidence: Path, policy: Policy, models: Container[str]) ->
                 "boots", found=f"nothing signed in boot {number}", expected="a main session"
             )
         _committed(signed, recorded.digest(identity, [line for line, _ in ours]))
-        _own_times(signed[0], [r for _, r in ours if isinstance(r, recorded.Observation)])
+        own_times.check(  # (8)
+            signed, [r for _, r in ours if isinstance(r, recorded.Observation)]
+        )
         totals = replace(
             totals,
             sessions=totals.sessions + len(sessions),
@@ -126,6 +127,12 @@ def trusted(measurements: Path, parties: Mapping[str, str]) -> Policy:
     return Policy(digest, root, built.pcrs, emulated=digest != AWS_ROOT_SHA256)
 
 
+def lines(path: Path) -> list[tuple[str, recorded.Observation | recorded.Failure]]:
+    """The lines of a records file after its context, as they stand there and as they read."""
+    numbered = enumerate(path.read_text().splitlines()[1:], start=2)
+    return [(line, recorded.decode(path, number, json.loads(line))) for number, line in numbered]
+
+
 def read(path: Path) -> list[list[Evidence]]:
     """Sessions per boot; the first of a boot is the one its requests were measured on."""
     try:
@@ -156,11 +163,9 @@ def _session(
     )
     key = Ed25519PublicKey.from_public_bytes(claims.receipt_key)
     wanted = expected.receipts(attested, session.document, session.challenge)
-    heads = [bytes(32)]
     for sequence, signed in enumerate(session.receipts):  # (5)
         receipt.verify(signed, key, expected=replace(wanted, sequence=sequence))
-        heads.append(batch.chain(heads[-1], signed))
-    return list(_statements(session, key, heads))
+    return list(statements(session, key))  # (6)
 
 
 def _digest(plan: Mapping[str, object], name: str) -> bytes:
@@ -175,28 +180,6 @@ def _digest(plan: Mapping[str, object], name: str) -> bytes:
     return digest
 
 
-def _statements(
-    session: Evidence, key: Ed25519PublicKey, heads: Sequence[bytes]
-) -> Iterable[Mapping[str, object]]:
-    previous, stated = bytes(32), -1
-    for index, signed in enumerate(session.statements):  # (6)
-        statement = batch.verify(signed, key)
-        _same("statement index", statement.index, index)
-        _same("statement session", statement.session.hex(), session.session_id.hex())
-        _same("previous statement", statement.previous.hex(), previous.hex())
-        if statement.receipts >= len(heads):
-            raise VerificationError(
-                "receipts kept", found=len(heads) - 1, expected=statement.receipts
-            )
-        _same("receipts head", statement.receipts_head.hex(), heads[statement.receipts].hex())
-        previous, stated = sha256(signed).digest(), statement.receipts
-        body = cbor.decode(statement.body, max_bytes=MAX_BYTES)
-        if type(body) is not dict:
-            raise VerificationError("statement body", found=type(body).__name__, expected="a map")
-        yield body
-    _same("receipts stated", stated, len(session.receipts))
-
-
 def _committed(signed: Sequence[Sequence[Mapping[str, object]]], digest: bytes) -> None:
     commitments = {body.get("records") for bodies in signed for body in bodies}
     if digest not in commitments:  # (7)
@@ -206,36 +189,6 @@ def _committed(signed: Sequence[Sequence[Mapping[str, object]]], digest: bytes) 
             expected="a digest the enclave signed",
             hint="a line was changed, added, removed or moved after it was measured",
         )
-
-
-def _own_times(
-    bodies: Sequence[Mapping[str, object]], observations: Sequence[recorded.Observation]
-) -> None:
-    """Step 8 for the main session: what the enclave measured is what the lines say, in order."""
-    inferred = [value for body in bodies for value in _series(body, "requests_ns", "inferred")]
-    rows = bodies[0].get("boot_ns")
-    boot_ns = [row[1] for row in rows] if isinstance(rows, list) else []
-    _same("own inference times", _lines(observations, "inference_latency"), inferred[1:])  # (8)
-    _same("own boot stages", _lines(observations, "cold_start_stage")[1:], boot_ns)
-
-
-def _lines(observations: Sequence[recorded.Observation], metric: str) -> list[int]:
-    """The enclave's values of a metric in nanoseconds."""
-    return [
-        round(record.value * 1e6)
-        for record in observations
-        if (record.metric, record.side) == (metric, "enclave")
-    ]
-
-
-def _map(body: Mapping[str, object], name: str) -> Mapping[str, int]:
-    value = body.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _series(body: Mapping[str, object], name: str, moment: str) -> Sequence[int]:
-    series = _map(body, name).get(moment, ())
-    return series if isinstance(series, Sequence) else ()
 
 
 def _same(step: str, found: object, expected: object) -> None:

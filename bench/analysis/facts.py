@@ -7,7 +7,6 @@ a row of a frame: repetition, boot, block, side, value.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -154,18 +153,14 @@ def overhead_rows(
     cells: Sequence[Cell],
     parity: Mapping[str, Mapping[str, object]],
     bands: Sequence[verdict.Band],
-    *,
-    seed: int,
-    resamples: int,
 ) -> list[Row]:
     """One row per contrast at one point of the axes; the A/A run says what could be seen at all.
 
-    cells: every side of one metric at one point. Each row draws from a generator of its own, so
-    that a further row changes no other row's interval.
+    cells: every side of one metric at one point.
     """
     samples = pd.concat([cell.samples for cell in cells])
     sides = set(samples["side"])
-    head = subject.row() | {"at": place(cells[0].at), "resamples": resamples, "seed": seed}
+    head = subject.row() | {"at": place(cells[0].at)}
     estimates: dict[tuple[str, str], stats.Estimate] = {}
     rows: list[Row] = []
     for pair in contrasts:
@@ -177,13 +172,11 @@ def overhead_rows(
             rows.append(row | {"status": UNLIKE, "detail": reason})
             continue
         blocks = overhead.block_ratios(samples, *pair)
-        key = zlib.crc32(f"{subject.model} {subject.metric} {row['at']} {pair}".encode())
-        rng = np.random.default_rng([seed, key])
-        estimate = stats.hierarchical_median(blocks.levels, rng, resamples=resamples)
+        estimate = stats.nested_median(blocks.levels)
         estimates[pair] = estimate
         row |= _estimate("ratio", estimate)
         row |= _verdict(subject, "/".join(pair), estimate, bands, "ratio")
-        row |= {"repetitions": blocks.repetitions, "boots": blocks.boots}
+        row |= {"repetitions": blocks.repetitions, "boots": blocks.boots, "blocks": blocks.count}
         middle = overhead.ratio_of_medians(samples, *pair)
         rows.append(row | {"incomplete": blocks.incomplete, "of_medians": middle})
     null = estimates.get(overhead.NULL)
@@ -191,27 +184,38 @@ def overhead_rows(
     return [row | {"detectable": detectable} for row in rows]
 
 
-def stage_rows(subject: Subject, side: str, whole: Cell, stages: Sequence[Cell]) -> list[Row]:
+def stage_rows(
+    subject: Subject, side: str, whole: Cell, stages: Sequence[Cell], begins: Sequence[Cell] = ()
+) -> list[Row]:
     """A waterfall in the stages' order of running: each stage, their sum, the whole, the rest.
 
-    Sum and residual are formed boot by boot, over the boots that have every stage and the whole.
+    `begins` holds when each stage began; without it one began where the one before it ended. Time
+    that several stages share counts once. Sum and residual are formed boot by boot, over the boots
+    that have every stage and the whole.
     """
     head = subject.row() | {"side": side}
     rows: list[Row] = []
-    start = 0.0
+    end = 0.0
     stages = [cell for cell in stages if len(cell.samples)]
+    begun = {cell.at: cell for cell in begins if len(cell.samples)}
     for cell in stages:
         estimate = stats.estimate_quantile(cell.values, 0.5)
         row = _estimate("value", estimate) | {"kind": "stage", "stage": dict(cell.at)["stage"]}
+        start = stats.quantile(begun[cell.at].values, 0.5) if cell.at in begun else end
         row["start"] = None if estimate.value is None else start
         rows.append(head | row | {"order": len(rows)})
-        start += stats.quantile(cell.values, 0.5)
-    wholes, *parts = (cell.medians("repetition", "boot") for cell in (whole, *stages))
-    complete = pd.concat([wholes, *parts], axis=1, join="inner").to_numpy()
+        end = start + stats.quantile(cell.values, 0.5)
+    wholes = whole.medians("repetition", "boot")
     lines = {"whole": wholes.to_numpy()}
     if stages:
-        lines = {"sum": complete[:, 1:].sum(axis=1)} | lines
-        lines["residual"] = stats.residuals(complete[:, 0], complete[:, 1:])
+        parts = [cell.medians("repetition", "boot") for cell in stages]
+        known = all(cell.at in begun for cell in stages)
+        starts = [begun[cell.at].medians("repetition", "boot") for cell in stages if known]
+        complete = pd.concat([wholes, *parts, *starts], axis=1, join="inner").to_numpy()
+        elapsed, starts_ms = np.split(complete[:, 1:], [len(parts)], axis=1)
+        covered = stats.covered(starts_ms, elapsed) if known else elapsed.sum(axis=1)
+        lines = {"sum": covered} | lines
+        lines["residual"] = stats.residuals(complete[:, 0], covered[:, None])
     for kind in lines:
         if len(lines[kind]):
             row = _estimate("value", stats.estimate_quantile(lines[kind], 0.5))

@@ -16,20 +16,22 @@ import pandas as pd
 
 from bench import files
 from bench import tables as config
-from bench.analysis import facts, figures, ink, prose, provenance, stats, tables
+from bench.analysis import compliance_table, facts, figures, ink, prose, provenance, stats, tables
 from bench.analysis.sheets import Summary, select
 from bench.analysis.tables import measured, plain, point
 
 LITERATURE = ("group", "platform", "workload", "figure", "source", "evidence", "note")
 
-# Which metrics a section of the page shows; every other metric stands under "other".
+# Which metrics a section of the page shows, and whose section a whole tier is; every other metric
+# stands under "other".
 SECTIONS = {
     "latency": ("request_latency", "inference_latency", "first_request", "request_stage"),
-    "cold-start": ("cold_start", "cold_start_stage"),
+    "cold-start": ("cold_start", "cold_start_stage", "cold_start_begin"),
     "memory": ("peak_rss",),
     "throughput": ("throughput",),
     "transport": ("transport_round_trip",),
 }
+TIERS = {"4": "security"}
 
 
 # The blank between a number and its unit, once `plain` has escaped a per cent sign.
@@ -54,10 +56,13 @@ def write(summary: Summary, literature: Path, folder: Path) -> None:
     """Write every fragment as `_name.md`, every figure as SVG, and `_variables.yml`."""
     page = Page(summary, folder)
     shown = {name for names in SECTIONS.values() for name in names}
-    others = [name for name in summary["metrics"]["metric"].unique() if name not in shown]
+    metrics = summary["metrics"]
+    rest = metrics.loc[~metrics["tier"].isin(TIERS), "metric"].unique()
+    others = [name for name in rest if name not in shown]
     texts = {name: make(summary) for name, make in WHOLE.items()}
     texts |= {"answer-figure": _headline(page)}
     texts |= {section: _section(page, names) for section, names in SECTIONS.items()}
+    texts |= {section: _tier(page, tier, section) for tier, section in TIERS.items()}
     texts |= {"other": _section(page, others) if others else "There are no others.\n"}
     texts |= {name: _published(literature, name, caption) for name, caption in GROUPS.items()}
     for name, text in texts.items():
@@ -73,6 +78,7 @@ WHOLE: dict[str, Callable[[Summary], str]] = {
     "isolation": provenance.isolation_facts,
     "failures": prose.failures,
     "evidence": prose.evidence,
+    "compliance": compliance_table.section,
     "specification": prose.specification,
     "parity": provenance.parity,
 }
@@ -88,12 +94,10 @@ def _variables(summary: Summary) -> str:
     revision = ", ".join(summary.context("revision"))
     run = {
         "platform": " ".join(summary.context("platform")),
-        "resamples": f"{stats.RESAMPLES:,}",
         "checkout": f"a checkout of revision {revision}" if revision else "a copy of this code",
     }
-    seeds = ", ".join(summary["overhead"]["seed"].unique())
     need = {name: str(stats.minimum_count(p)) for name, p in facts.QUANTILES.items()}
-    values = {"run": run | {"seed": seeds or "none"}, "need": need}
+    values = {"run": run, "need": need | {"boots": str(stats.MINIMUM_BOOTS)}}
     return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
@@ -103,6 +107,18 @@ def _section(page: Page, names: Sequence[str]) -> str:
     for group, where, suffix in page.groups():
         made = [_metric(page, name, group, where, suffix) for name in names]
         parts.append("\n".join(filter(None, made)) or "Not measured.\n")
+    return "\n".join(parts)
+
+
+def _tier(page: Page, tier: str, section: str) -> str:
+    """For every model and instance: all metrics of a tier in one table, all ratios in another."""
+    parts = []
+    for group, where, suffix in page.groups():
+        rows = select(page.summary["metrics"], tier=tier, **group)
+        parts.append(tables.overview(rows, where, f"{section}{suffix}"))
+        ratios = select(page.summary["overhead"], tier=tier, **group)
+        if len(ratios):
+            parts.append(tables.overheads(ratios, where, f"{section}{suffix}-ratios"))
     return "\n".join(parts)
 
 

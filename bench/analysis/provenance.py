@@ -88,7 +88,11 @@ def _dates(summary: Summary) -> str:
 
 def _counts(summary: Summary) -> str:
     repetitions = summary["context"]["repetition"].nunique()
-    said = f"{repetitions}, each of {_all(summary, 'boots')} boots of every side"
+    told = select(summary["context"], field="boots")[["tier", "value"]].drop_duplicates()
+    boots = [f"{plain(n)} (tier {plain(tier)})" for tier, n in told.itertuples(index=False)]
+    if told["value"].nunique() < 2:
+        boots = [_all(summary, "boots")]
+    said = f"{repetitions}, each of {' and '.join(boots)} boots of every side"
     n = select(summary["metrics"], metric=HEADLINE, statistic="p50")["n"]
     if n.empty:
         return said

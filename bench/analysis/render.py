@@ -15,7 +15,7 @@ from pathlib import Path
 import pypandoc
 
 from bench import files
-from bench.analysis import fragments
+from bench.analysis import fragments, ratios
 from bench.analysis.sheets import Summary
 
 # --data-dir: a user's own pandoc templates and defaults must not change the page.
@@ -42,6 +42,8 @@ def render(
     shutil.rmtree(build, ignore_errors=True)
     shutil.copytree(report, build)
     fragments.write(Summary.read(summary), literature, build)
+    compared = ratios.page(summary.parent / "bench" / "ratios.csv")
+    files.replace(build / "_peers.md", compared.encode())
     made = by_quarto(build, quarto) if quarto else by_pandoc(build)
     files.replace(out, made)
 

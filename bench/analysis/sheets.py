@@ -28,7 +28,7 @@ COLUMNS = {
     ),
     "overhead": (
         *NAMED, "at", "numerator", "denominator", "ratio", *INTERVAL, "repetitions", "boots",
-        "incomplete", "of_medians", "detectable", "resamples", "seed", *JUDGED,
+        "blocks", "incomplete", "of_medians", "detectable", *JUDGED,
     ),
     "stages": (
         *NAMED, "side", "order", "stage", "kind", "start", "value", *INTERVAL, "status", "detail",
@@ -39,7 +39,7 @@ COLUMNS = {
 }  # fmt: skip
 
 # Every other column is text, as is all that was copied from records (context, parity, evidence).
-COPIED = ("context", "parity", "evidence")
+COPIED = ("context", "parity", "evidence", "compliance")
 NUMBERS = {"n": "Int64"} | dict.fromkeys(
     ("value", "low", "high", "start", "p", "ratio", "of_medians", "detectable"), "float64"
 )
@@ -76,8 +76,8 @@ class Summary:
 
     @classmethod
     def read(cls, folder: Path) -> Summary:
-        """Read a summary's folder; evidence.csv may be absent."""
-        return cls({name: read(folder, name) for name in (*COLUMNS, "evidence")})
+        """Read a summary's folder; evidence.csv and compliance.csv may be absent."""
+        return cls({name: read(folder, name) for name in (*COLUMNS, "evidence", "compliance")})
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self.tables[name]

@@ -23,14 +23,12 @@ from typing import Any
 import pandas as pd
 
 from bench import catalogue, records
-from bench.analysis import facts, ledger, sheets, stats, verdict
+from bench.analysis import facts, ledger, sheets, verdict
 from bench.analysis.facts import Cell, Row, Subject
 from bench.records import Axes, RecordError, Records
 
-SEED = 20260130
-
-# A metric `x_stage` holds the stages of metric `x`.
-STAGE = "_stage"
+# A metric `x_stage` holds the stages of metric `x`, `x_begin` when each of them began.
+STAGE, BEGIN = "_stage", "_begin"
 
 # What all records of a summary must have in common, and what those of one model must.
 SHARED = {"platform": str, "emulated": bool, "pcrs": dict, "enclave_digest": str}
@@ -63,11 +61,8 @@ def summarise(
     metrics: Path,
     verdicts: Path,
     out: Path,
-    *,
-    seed: int = SEED,
-    resamples: int = stats.RESAMPLES,
 ) -> None:
-    """Read records files and write the six CSV files into `out`; deterministic for one seed.
+    """Read records files and write the six CSV files into `out`.
 
     Raises RecordError where files contradict each other or the catalogue.
     """
@@ -77,7 +72,7 @@ def summarise(
     bands = verdict.read(verdicts)
     tables: dict[str, list[Row]] = {name: [] for name in sheets.COLUMNS}
     for group in _groups(sources):
-        _judge(group, listed, bands, tables, seed=seed, resamples=resamples)
+        _judge(group, listed, bands, tables)
         for source in group:
             head: Row = {name: str(source[name]) for name in (*sheets.WHERE, "repetition")}
             for table, rows in ledger.rows(source.records).items():
@@ -137,9 +132,6 @@ def _judge(
     listed: Mapping[str, catalogue.Metric],
     bands: Sequence[verdict.Band],
     tables: dict[str, list[Row]],
-    *,
-    seed: int,
-    resamples: int,
 ) -> None:
     found, tier = _frame(group, listed), group[0]["tier"]
     parity = ledger.ledger([source.records for source in group])
@@ -157,12 +149,14 @@ def _judge(
             by_place[cell.at].append(cell)
         for point in by_place.values():
             tables["overhead"] += facts.overhead_rows(
-                subject, metric.contrasts, point, parity, bands, seed=seed, resamples=resamples
+                subject, metric.contrasts, point, parity, bands
             )
         whole = listed.get(metric.id.removesuffix(STAGE))
         if metric.id.endswith(STAGE) and whole:
             subject = _subject(group[0], whole)
-            tables["stages"] += _waterfalls(subject, _cells(found, whole), cells)
+            began = listed.get(f"{whole.id}{BEGIN}")
+            begins = _cells(found, began) if began else []
+            tables["stages"] += _waterfalls(subject, _cells(found, whole), cells, begins)
 
 
 def _subject(source: Source, metric: catalogue.Metric) -> Subject:
@@ -172,12 +166,15 @@ def _subject(source: Source, metric: catalogue.Metric) -> Subject:
     )
 
 
-def _waterfalls(subject: Subject, wholes: Sequence[Cell], stages: Sequence[Cell]) -> Iterator[Row]:
+def _waterfalls(
+    subject: Subject, wholes: Sequence[Cell], stages: Sequence[Cell], begins: Sequence[Cell]
+) -> Iterator[Row]:
     by_side = {cell.side: cell for cell in wholes}
     for side in dict.fromkeys(cell.side for cell in stages):
         own = [cell for cell in stages if cell.side == side]
         whole = by_side.get(side, Cell(side, (), own[0].samples[:0]))
-        yield from facts.stage_rows(subject, side, whole, own)
+        begun = [cell for cell in begins if cell.side == side]
+        yield from facts.stage_rows(subject, side, whole, own, begun)
 
 
 def _frame(group: Sequence[Source], listed: Mapping[str, catalogue.Metric]) -> pd.DataFrame:

@@ -20,13 +20,15 @@ Row = Mapping[Hashable, Any]
 
 NONE = "–"
 SPACE = "\u00a0"  # a number and its unit stay on one line
-AXES = {"tokens": "tokens", "sessions": "sessions"}
+AXES = {name: name for name in ("tokens", "sessions", "receipts")}
+AXES |= {"batch": "texts", "megabytes": "MB", "prompt": "prompt tokens", "new": "new tokens"}
+SIZES = {"payload_bytes": "", "bucket_bytes": "buckets of "}
 KIB, MIB = 1024, 1024 * 1024
 STATISTICS = {"p50": "median", "boot_medians": "boot medians"}
 # Statistics that the table of a metric has no column for.
 ELSEWHERE = ("tukey_flags", "mad_flags", "z_flags", "warmups", "median_of_medians", "failures")
 KINDS = {
-    "stage": "", "sum": "**sum of the stages**", "whole": "**whole**", "residual": "**residual**",
+    "stage": "", "sum": "**time in stages**", "whole": "**whole**", "residual": "**residual**",
 }  # fmt: skip
 
 
@@ -65,12 +67,12 @@ def point(at: str) -> str:
 
 
 def _axis(name: str, value: str) -> str:
-    if name == "payload_bytes" and value.isdigit():
+    if name in SIZES and value.isdigit():
         size = int(value)
         for unit, step in (("MiB", MIB), ("KiB", KIB)):
             if size >= step and size % step == 0:
-                return f"{size // step}{SPACE}{unit}"
-        return f"{size}{SPACE}B"
+                return f"{SIZES[name]}{size // step}{SPACE}{unit}"
+        return f"{SIZES[name]}{size}{SPACE}B"
     if name not in AXES:
         return plain(value.replace("_", " "))
     value = plain(value)
@@ -137,6 +139,28 @@ def metric(rows: pd.DataFrame, where: str, label: str) -> str:
     return pipe(table, f"{title}. In {unit}, with 95 % intervals; {where}.", label)
 
 
+def overview(rows: pd.DataFrame, where: str, label: str) -> str:
+    """Several metrics in the order of the catalogue: a row per metric, point and side."""
+    shown = rows[~rows["statistic"].isin(["", "boot_medians", *ELSEWHERE])]
+    if shown.empty:
+        return "Not measured.\n"
+    keys = ["title", "unit", "at", "side"]
+    cells = shown.assign(cell=shown.apply(_statistic, axis=1))
+    table = cells.pivot(index=keys, columns="statistic", values="cell")
+    table = table.reindex(index=pd.MultiIndex.from_frame(cells[keys].drop_duplicates()))
+    table = table[cells["statistic"].unique()].rename(columns=STATISTICS)
+    table["n"] = cells.groupby(keys)["n"].first()
+    table.insert(0, "Metric", [_named(*told) for *told, _ in table.index])
+    table.insert(1, "Side", [side for *_, side in table.index])
+    made = pipe(table, f"Values with 95 % intervals; {where}.", label)
+    return f"::: {{.overview}}\n\n{made}\n:::\n"
+
+
+def _named(title: str, unit: str, at: str) -> str:
+    """`Session of one request (8 tokens), ms`."""
+    return f"{plain(title)}{f' ({point(at)})' if at else ''}, {plain(unit)}"
+
+
 def _order(rows: pd.DataFrame, column: str) -> list[str]:
     """As the side with most values has them, then the others': a stage stands where it ran."""
     fullest = rows.groupby("side", sort=False)[column].nunique().idxmax()
@@ -164,17 +188,21 @@ def overheads(rows: pd.DataFrame, where: str, label: str) -> str:
     """Ratios of sides, each naming its denominator, with what the A/A run could have seen."""
     if rows.empty:
         return "No two sides were measured together, so there is no ratio to print.\n"
+    several = rows["title"].nunique() > 1
     columns = {
+        **({"Metric": rows["title"].map(plain)} if several else {}),
         "At": rows["at"].map(point),
         "Compared": rows.apply(ratio, axis=1),
         "Ratio": rows.apply(measured, axis=1, name="ratio"),
-        "pairs": rows["n"],
+        "pairs": rows["blocks"],
+        "boots": rows["boots"],
         "A/A limit": (rows["detectable"] * 100).map("± {:.2g} %".format, na_action="ignore"),
         "Verdict": rows["verdict"].map(plain),
     }
-    title = plain(rows["title"].iloc[0])
-    caption = f"{title}. Ratios: medians over pairs, with 95 % intervals; {where}."
-    return pipe(pd.DataFrame(columns), caption, label)
+    title = "" if several else f"{plain(rows['title'].iloc[0])}. "
+    caption = f"{title}Ratios: mean over boots of medians over pairs, with 95 % intervals; {where}."
+    made = pipe(pd.DataFrame(columns), caption, label)
+    return f"::: {{.overview}}\n\n{made}\n:::\n" if several else made
 
 
 def stages(rows: pd.DataFrame, where: str, label: str) -> str:

@@ -5,57 +5,41 @@ What an attested session leaves behind is kept whole as its `Evidence`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from bench.client.session import Answer, open_session
+from bench.client.channel import ANSWER_SECONDS, GENERATION_SECONDS, TimedChannel
+from bench.client.session import Answer, open_session, parts_of
 from bench.verify.evidence import Expected
+from bench.verify.sessions import Evidence
 from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
-from enclave.wire.frames import LIMITS, Channel, Type
-from enclave.wire.messages import Collect, Output, Request, Response
-
-
-@dataclass(slots=True)
-class Evidence:
-    """All that an enclave signed in one session, and the challenge it answered to."""
-
-    document: bytes
-    challenge: bytes
-    session_id: bytes
-    receipts: list[bytes] = field(default_factory=list)
-    statements: list[bytes] = field(default_factory=list)
-
-    def encode(self) -> dict[str, object]:
-        """For a CBOR file; `decode` is its inverse."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @classmethod
-    def decode(cls, fields: object) -> Evidence:
-        """RemoteProtocolError unless exactly these fields with these types stand there."""
-        if type(fields) is not dict or set(fields) != set(cls.__slots__):
-            raise RemoteProtocolError("evidence is not a map of the known fields")
-        for name in ("document", "challenge", "session_id"):
-            if type(fields[name]) is not bytes:
-                raise RemoteProtocolError(f"evidence field {name} is not bytes")
-        for name in ("receipts", "statements"):
-            if type(fields[name]) is not list or any(type(v) is not bytes for v in fields[name]):
-                raise RemoteProtocolError(f"evidence field {name} is not a list of bytes")
-        return cls(**fields)
+from enclave.wire.frames import LIMITS, Type
+from enclave.wire.messages import (
+    Collect,
+    Completion,
+    Generate,
+    Output,
+    Part,
+    Request,
+    Response,
+)
+from enclave.wire.session import Mark
 
 
 class AttestedTalk:
     """A verified session; every receipt is checked by `settle`, or the session is worth nothing."""
 
-    def __init__(self, channel: Channel, expected: Expected, now: datetime) -> None:
+    def __init__(
+        self, channel: TimedChannel, expected: Expected, now: datetime, mark: Mark = lambda _: None
+    ) -> None:
         self._channel = channel
         try:
-            self._session = open_session(channel, expected, now)
+            self._session = open_session(channel, expected, now, mark)
         except BaseException:
             channel.close()
             raise
-        self._unchecked: list[Answer] = []
+        self._unchecked: list[Answer[Output] | Answer[Completion]] = []
         self.evidence = Evidence(
             self._session.evidence, self._session.challenge, self._session.session_id
         )
@@ -63,6 +47,13 @@ class AttestedTalk:
     def request(self, text: str) -> None:
         """Ask for one embedding and wait for the authenticated answer."""
         self._unchecked.append(self._session.request((text,)))
+
+    def generate(
+        self, prompt: str, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[Part]:
+        """Ask for a completion; its authenticated parts, as they come. All have to be taken."""
+        answer = yield from self._session.generate(prompt, max_new_tokens, temperature, seed)
+        self._unchecked.append(answer)
 
     def settle(self) -> None:
         """Check the receipts of all answers since the last time."""
@@ -88,20 +79,33 @@ class AttestedTalk:
 class PlainTalk:
     """A session with the plain server: the same frames, nothing to verify."""
 
-    def __init__(self, channel: Channel) -> None:
+    evidence: Evidence | None = None
+
+    def __init__(self, channel: TimedChannel) -> None:
         self._channel = channel
 
     def request(self, text: str) -> None:
         """Ask for one embedding and wait for the answer."""
+        self._channel.within(ANSWER_SECONDS)
         self._channel.send(Type.REQUEST, Request((text,)).encode())
         response = Response.decode(self._channel.receive(Type.RESPONSE).body)
         Output.decode(response.output)
+
+    def generate(
+        self, prompt: str, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[Part]:
+        """Ask for a completion; its parts, as they come. All have to be taken."""
+        request = Generate(prompt, max_new_tokens, round(temperature * 1000), seed)
+        self._channel.within(GENERATION_SECONDS)
+        self._channel.send(Type.GENERATE, request.encode())
+        yield from parts_of(request, lambda: self._channel.receive(Type.PART, Type.RESPONSE))
 
     def settle(self) -> None:
         """Nothing came with the answers."""
 
     def report(self, records: bytes = b"") -> Mapping[str, object]:
         """What the server measured; nobody signs it."""
+        self._channel.within(ANSWER_SECONDS)
         self._channel.send(Type.COLLECT, Collect(records).encode())
         return _body(bytes(self._channel.receive(Type.REPORT).body))
 

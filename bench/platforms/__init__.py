@@ -7,12 +7,13 @@ hardware.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bench.verify.compliance.bundle import Bundle, Run
 from bench.verify.evidence import Expected
 
 # plain: nothing confidential. null: a second plain process, for the A/A run. bare: the confidential
@@ -83,3 +84,14 @@ class Platform(Protocol):
 
     def serve(self, side: str) -> AbstractContextManager[Endpoint]:
         """A fresh server of this side, ready; gone when the context ends."""
+
+    def padded(self, bucket_bytes: int) -> Platform:
+        """This machine with enclaves that round the size of what they answer up."""
+
+    def bundle(self, runs: Sequence[Run]) -> Bundle:
+        """What a reviewer is handed of runs on this machine."""
+
+    def releases(self) -> AbstractContextManager[Callable[[], Callable[[], object]]]:
+        """The enclave's code outside of it: called, it attests a key, and gives what has the
+        model's key released to that one. PlatformError where only an enclave can be attested.
+        """

@@ -62,6 +62,17 @@ def sweep() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def cpus(count: int) -> list[int]:
+    """The first CPUs this process may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < count:
+        raise PlatformError(
+            f"{len(allowed)} CPUs may be used here, the instance's row wants {count}",
+            hint="choose an instance that this machine can hold, or free CPUs",
+        )
+    return allowed[:count]
+
+
 def start(argv: Sequence[str], *, pass_fds: Sequence[int], log: Path) -> tuple[Process, int]:
     """Start a server; the process and when, in nanoseconds of the monotonic clock."""
     began = now_ns()

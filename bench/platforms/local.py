@@ -13,13 +13,12 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-
-import boto3
 
 from bench.emulators import estate, keyring, kms, nsm, objects, pki, sandbox
 from bench.host.relay import Relay
@@ -27,16 +26,18 @@ from bench.image import build, measurements
 from bench.platforms import (
     ECHO_PORT,
     SERVICE_PORT,
-    DataKey,
     Endpoint,
     PlatformError,
     Shape,
     guest,
+    owner,
+    releases,
     wires,
 )
 from bench.verify import Policy
+from bench.verify.compliance.bundle import Bundle, Run
 from bench.verify.evidence import Expected
-from enclave.wire.sealed import Manifest, verify_manifest
+from enclave.wire.manifest import Manifest, verify_manifest
 from enclave.wire.settings import Settings
 
 NAME = "local"
@@ -47,7 +48,7 @@ TRANSPORTS = {
     "uds": "unix sockets in the manner of hybrid vsock",
     "vsock": "AF_VSOCK over the kernel's loopback",
 }
-VSOCK_OFFSETS = {"bare": 10_000, "enclave": 20_000}  # all on one machine, so told apart by port
+VSOCK_STEP = 10_000  # guests share this kernel, so each has a range of port numbers to itself
 SETTINGS_PORT, KMS_PORT, OBJECTS_PORT = 7000, 8000, 8001
 
 
@@ -78,6 +79,7 @@ class Machine:
     root: Path
     relays: Mapping[int, tuple[str, int]]
     transport: str
+    offsets: Iterator[int] = field(default_factory=partial(count, VSOCK_STEP, VSOCK_STEP))
     name: str = NAME
 
     @property
@@ -129,6 +131,26 @@ class Machine:
             return self._plain(side)
         return self._guest(side)
 
+    def padded(self, bucket_bytes: int) -> Machine:
+        """The same machine with enclaves that round the size of what they answer up."""
+        return replace(self, settings=replace(self.settings, response_bucket_bytes=bucket_bytes))
+
+    def bundle(self, runs: Sequence[Run]) -> Bundle:
+        """What a reviewer is handed of these runs."""
+        manifest = (self.files.sealed / "manifest.cose").read_bytes()
+        return owner.bundle(self.public, self.built.pcrs, manifest, runs)
+
+    @contextmanager
+    def releases(self) -> Iterator[releases.Attest]:
+        """The enclave's own code in this process, which has a security module to itself."""
+        with (
+            self._host() as (folder, wire, module),
+            releases.outside(
+                module, wire.arguments(folder), self.settings, self.manifest
+            ) as attest,
+        ):
+            yield attest
+
     @contextmanager
     def _plain(self, side: str) -> Iterator[Endpoint]:
         with guest.run_folder() as folder, ExitStack() as stack:
@@ -152,22 +174,15 @@ class Machine:
 
     @contextmanager
     def _guest(self, side: str) -> Iterator[Endpoint]:
-        with guest.run_folder() as folder, ExitStack() as stack:
-            wire = self._wires(side, folder)
-            stack.callback(wire.close)
-            for port, target in self.relays.items():
-                stack.enter_context(Relay(wire.address(port), target))
+        with self._host() as (folder, wire, module), ExitStack() as stack:
             asked = stack.enter_context(wire.listen(SETTINGS_PORT))
-            ours, theirs = socket.socketpair()
-            stack.enter_context(ours)
-            threading.Thread(target=nsm.serve, args=(self._nsm(), ours), daemon=True).start()
             process, began_ns = guest.start(
-                self._command(side, theirs.fileno(), wire, folder),
-                pass_fds=(theirs.fileno(), *wire.descriptors),
+                self._command(side, module.fileno(), wire, folder),
+                pass_fds=(module.fileno(), *wire.descriptors),
                 log=self.files.logs / f"{side}.log",
             )
             stack.enter_context(process)
-            theirs.close()
+            module.close()
             parent = stack.enter_context(guest.accept(process, asked, side))
             dialled_ns = guest.now_ns()
             parent.sendall(self.settings.encode())
@@ -176,10 +191,20 @@ class Machine:
             start_ns = {"launch": dialled_ns - began_ns, "whole": ready_ns - began_ns}
             yield wires.WiredEndpoint(start_ns, wire)
 
-    def _wires(self, side: str, folder: Path) -> wires.Wires:
-        if self.transport == "vsock":
-            return wires.Vsock(VSOCK_OFFSETS[side])
-        return wires.HybridVsock(folder)
+    @contextmanager
+    def _host(self) -> Iterator[tuple[Path, wires.Wires, socket.socket]]:
+        """What a guest finds: a folder, a channel with relays, its end of a security module."""
+        with guest.run_folder() as folder, ExitStack() as stack:
+            vsock = self.transport == "vsock"
+            wire = wires.Vsock(next(self.offsets)) if vsock else wires.HybridVsock(folder)
+            stack.callback(wire.close)
+            for port, target in self.relays.items():
+                stack.enter_context(Relay(wire.address(port), target))
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            stack.enter_context(theirs)
+            threading.Thread(target=nsm.serve, args=(self._nsm(), ours), daemon=True).start()
+            yield folder, wire, theirs
 
     def _nsm(self) -> nsm.NsmEmulator:
         root = pki.load_or_create(self.files.state / "private", _now())
@@ -192,7 +217,7 @@ class Machine:
         return sandbox.command(
             level,
             [*python, str(nsm), *wire.arguments(sandbox.vsock_folder(level, folder))],
-            vcpus=_cpus(self.shape.vcpus),
+            vcpus=guest.cpus(self.shape.vcpus),
             memory_mib=self.shape.memory_mib if side == "enclave" else None,
             read_only=[self.root],
             run_dir=folder,
@@ -201,23 +226,26 @@ class Machine:
     def _unconfined(self, argv: Sequence[str]) -> list[str]:
         """The same CPUs and empty environment as every other side."""
         return sandbox.command(
-            sandbox.Level.PROCESS, argv, vcpus=_cpus(self.shape.vcpus), memory_mib=None
+            sandbox.Level.PROCESS, argv, vcpus=guest.cpus(self.shape.vcpus), memory_mib=None
         )
 
 
 @contextmanager
 def lease(
-    files: Files, shape: Shape, *, sessions: int, require: str | None, transport: str = "uds"
+    files: Files, shape: Shape, *, require: str | None, transport: str = "uds", **chosen: int
 ) -> Iterator[Machine]:
-    """Everything around an enclave, running; gone when the context ends."""
+    """Everything around an enclave, running; gone when the context ends.
+
+    `chosen` are further settings of its servers (enclave.wire.settings), `sessions` among them.
+    """
     guest.sweep()
     if transport == "vsock":
         wires.require_vsock()
     public = estate.Public.read(files.state)
     built = measurements.read(files.measurements)
     image = measurements.check(files.image.read_bytes(), built, file=str(files.image))
-    owner = estate.owner(files.state).public_key()
-    manifest, digest = verify_manifest((files.sealed / "manifest.cose").read_bytes(), owner)
+    signer = estate.owner(files.state).public_key()
+    manifest, digest = verify_manifest((files.sealed / "manifest.cose").read_bytes(), signer)
     ring = keyring.load(files.state / "private" / "kms")
     caller = ring.principal(keyring.INSTANCE)
     files.logs.mkdir(parents=True, exist_ok=True)
@@ -226,7 +254,7 @@ def lease(
         root.mkdir()
         build.unpack_image(image, root)
         kms_url = stack.enter_context(kms.run(files.state / "private" / "kms"))
-        allow(kms_url, ring, public.key_arn, built.pcrs)
+        owner.allow(kms_url, ring, public.key_arn, built.pcrs)
         buckets = stack.enter_context(guest.run_folder())
         (buckets / "models").symlink_to(files.sealed.resolve())
         store = stack.enter_context(objects.serve(buckets, caller))
@@ -237,11 +265,11 @@ def lease(
             bucket="models",
             prefix="",
             threads=shape.vcpus,
-            sessions=sessions,
             echo=True,
             access_key_id=caller.access_key_id,
             secret_access_key=caller.secret_access_key,
             session_token="",
+            **chosen,
         )
         relays = {KMS_PORT: _address(kms_url), OBJECTS_PORT: _address(store.endpoint_url)}
         yield Machine(
@@ -259,49 +287,11 @@ def lease(
         )
 
 
-def allow(url: str, ring: keyring.Keyring, key_arn: str, pcrs: Mapping[int, bytes]) -> None:
-    """As the owner: let the enclave with these measurements, and no other, decrypt."""
-    _owner_kms(url, ring).put_key_policy(KeyId=key_arn, Policy=estate.key_policy(pcrs))
-
-
-def data_key(state: Path, context: Mapping[str, str]) -> DataKey:
-    """As the owner: a fresh 256-bit data key, plain for sealing and wrapped for the manifest."""
-    public = estate.Public.read(state)
-    ring = keyring.load(state / "private" / "kms")
-    with kms.run(state / "private" / "kms") as url:
-        reply = _owner_kms(url, ring).generate_data_key(
-            KeyId=public.key_arn, KeySpec="AES_256", EncryptionContext=dict(context)
-        )
-    return DataKey(reply["Plaintext"], reply["CiphertextBlob"], reply["KeyId"], context)
-
-
-def _owner_kms(url: str, ring: keyring.Keyring) -> Any:
-    caller = ring.principal(keyring.OWNER)
-    return boto3.client(
-        "kms",
-        endpoint_url=url,
-        region_name=keyring.REGION,
-        aws_access_key_id=caller.access_key_id,
-        aws_secret_access_key=caller.secret_access_key,
-    )
-
-
 def _address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     if parts.hostname is None or parts.port is None:
         raise PlatformError(f"{url!r} names no host and port")
     return parts.hostname, parts.port
-
-
-def _cpus(count: int) -> list[int]:
-    """The first CPUs this process may use."""
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < count:
-        raise PlatformError(
-            f"{len(allowed)} CPUs may be used here, the instance's row wants {count}",
-            hint="choose an instance that this machine can hold, or free CPUs",
-        )
-    return allowed[:count]
 
 
 def _now() -> datetime:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.probes import Bed, Talk
+from bench.probes import ALL, Bed, Talk
 from bench.records import Observation
 
 METRICS = ("throughput",)
+SERVERS = ALL
 
 
 def run(bed: Bed) -> Iterator[Observation]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.probes import Bed
+from bench.probes import ALL, Bed
 from bench.records import Observation
 
 METRICS = ("peak_rss",)
+SERVERS = ALL
 
 
 def run(bed: Bed) -> Iterator[Observation]:

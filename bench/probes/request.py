@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from bench.probes import Bed
+from bench.probes import ALL, Bed
 from bench.records import Axes, Observation
 
 METRICS = ("request_latency", "inference_latency", "request_stage", "first_request")
+SERVERS = ALL
 STAGED = ("plain", "enclave")  # whose requests are kept in stages
 
 

@@ -10,6 +10,7 @@ from enclave.wire.frames import Type
 
 METRICS = ("transport_round_trip",)
 SIDES = {"enclave": "enclave", "tcp": "plain"}  # the plain server echoes over TCP loopback
+SERVERS = ("plain", "enclave")
 
 
 def run(bed: Bed) -> Iterator[Observation]:

@@ -1,9 +1,10 @@
 """`python -m bench.verify FILE...`: what each file is worth, step by step, offline.
 
-Files are recognised by content: a Nitro attestation document, an AIR v1 receipt, a signed manifest,
-the evidence of a records file (its .jsonl beside it), measurements.json (image.eif beside it), a
-KMS key policy. Files of one call support each other: receipts are judged by the documents among
-them, evidence by the manifests.
+Files are recognised by content: a Nitro attestation document, a Confidential Space token, an AIR v1
+receipt, a session's statement, a signed manifest, the evidence of a records file (its .jsonl beside
+it), a compliance bundle, measurements.json (image.eif beside it), a KMS key policy. Files of one
+call support each other: receipts and statements are judged by the documents among them, evidence by
+the manifests.
 
 This module alone of bench.verify reaches bench.analysis and bench.image: it is the door to all
 verifiers, not a verifier, and nothing imports it.
@@ -15,7 +16,8 @@ With --json one object is printed, of schema 1:
     files   one object each, in the order given:
       file, kind   text; kind "unknown" where the file is none of the above
       outcome      verified, not authentic, not acceptable, not judged, unreadable
-      steps        {verifier, number, result, text}; result: ok, failed, not reached, not asked
+      steps        {verifier, number, result, text}; result: ok, failed, not reached, not asked;
+                   for the rows of a bundle: proven, failed, not proven
       failure      {step, found, expected, hint}, or null
       notes        texts that limit what the outcome means
       facts        what the file says, by name
@@ -30,15 +32,26 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench.analysis import evidence
 from bench.image import ImageError
 from bench.image import measurements as image
 from bench.records import RecordError
-from bench.verify import Attested, Policy, judgement
+from bench.verify import Attested, Policy, jwks
 from bench.verify.arguments import parser
-from bench.verify.judgement import Trust
+from bench.verify.judgement import (
+    TokenTrust,
+    Trust,
+    bundles,
+    documents,
+    policies,
+    signatures,
+    tokens,
+)
+from bench.verify.judgement.recognition import Kind, recognise
 from bench.verify.report import (
     Failure,
     Outcome,
@@ -61,6 +74,7 @@ UNREAD = (
 )
 IMAGE = "image.eif"
 ENDING, RECORDS = ".evidence.cbor", ".jsonl"
+ALONE = {Kind.TOKEN: tokens.judge, Kind.BUNDLE: bundles.judge, Kind.POLICY: policies.judge}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,35 +98,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def judge(files: Sequence[Path], trust: Trust) -> list[Verdict]:
     """One verdict a file, in their order; first what others need, then the others."""
     verdicts: dict[Path, Verdict] = {}
-    read: dict[Path, tuple[str, bytes]] = {}
+    read: dict[Path, tuple[Kind, bytes]] = {}
     for path in files:
         found = _read(path)
         if isinstance(found, Verdict):
             verdicts[path] = found
         else:
             read[path] = found
-    documents: dict[bytes, Attested] = {}
+    attested: dict[bytes, Attested] = {}
     models: set[str] = set()
     for path, (kind, data) in read.items():
-        if kind == judgement.DOCUMENT:
-            verdicts[path], attested = judgement.judge_document(str(path), data, trust)
-            documents |= {sha256(data).digest(): attested} if attested else {}
-        elif kind == judgement.SIGNED_MANIFEST:
-            verdicts[path], digest = judgement.judge_manifest(str(path), data, trust)
+        if kind is Kind.DOCUMENT:
+            verdicts[path], accepted = documents.judge(str(path), data, trust)
+            attested |= {sha256(data).digest(): accepted} if accepted else {}
+        elif kind is Kind.MANIFEST:
+            verdicts[path], digest = signatures.judge_manifest(str(path), data, trust)
             models |= {digest.hex()} if digest else set()
     for path, (kind, data) in read.items():
-        if kind == judgement.AIR_RECEIPT:
-            verdicts[path] = judgement.judge_receipt(str(path), data, trust, documents)
-        elif kind == judgement.POLICY:
-            verdicts[path] = judgement.judge_policy(str(path), data, trust)
-        elif kind == judgement.MEASUREMENTS:
+        if kind is Kind.RECEIPT:
+            verdicts[path] = signatures.judge_receipt(str(path), data, trust, attested)
+        elif kind is Kind.STATEMENT:
+            verdicts[path] = signatures.judge_statement(str(path), data, trust, attested)
+        elif kind is Kind.MEASUREMENTS:
             verdicts[path] = _judge_measurements(path, data)
-        elif kind == judgement.EVIDENCE:
+        elif kind is Kind.EVIDENCE:
             verdicts[path] = _judge_evidence(path, trust, models)
+        elif kind in ALONE:
+            verdicts[path] = ALONE[kind](str(path), data, trust)
     return [verdicts[path] for path in files]
 
 
-def _read(path: Path) -> tuple[str, bytes] | Verdict:
+def _read(path: Path) -> tuple[Kind, bytes] | Verdict:
     """A file and its kind, or why there is nothing to judge."""
     hint = ""
     try:
@@ -122,7 +138,7 @@ def _read(path: Path) -> tuple[str, bytes] | Verdict:
             found = f"more than {MAX_BYTES} bytes"
         else:
             data = path.read_bytes()
-            kind = judgement.recognise(data)
+            kind = recognise(data)
             if kind is not None:
                 return kind, data
             found = f"{len(data)} bytes of no known kind"
@@ -130,13 +146,13 @@ def _read(path: Path) -> tuple[str, bytes] | Verdict:
                 hint = f"records are judged by the {ENDING} file beside them"
     except OSError as error:
         found = error.strerror or "an error"
-    failure = Failure("file", found, ", ".join(judgement.KINDS), hint)
+    failure = Failure("file", found, ", ".join(kind.value for kind in Kind), hint)
     return Verdict(str(path), "unknown", Outcome.UNREADABLE, (), failure)
 
 
 def _judge_measurements(path: Path, data: bytes) -> Verdict:
     """measurements.json is signed by nobody: it is right if the image beside it measures so."""
-    file, kind, beside = str(path), judgement.MEASUREMENTS, path.with_name(IMAGE)
+    file, kind, beside = str(path), Kind.MEASUREMENTS.value, path.with_name(IMAGE)
     try:
         built = image.decode(data, file=file)
     except ImageError as error:
@@ -157,7 +173,7 @@ def _judge_measurements(path: Path, data: bytes) -> Verdict:
 
 def _judge_evidence(path: Path, trust: Trust, models: set[str]) -> Verdict:
     """Evidence and the records beside it, walked by bench.analysis.evidence."""
-    file, kind = str(path), judgement.EVIDENCE
+    file, kind = str(path), Kind.EVIDENCE.value
     records = path.with_name(path.name.removesuffix(ENDING) + RECORDS)
     need = _missing(path, records, trust, models)
     if need is not None:
@@ -217,6 +233,28 @@ def _trust(given: argparse.Namespace) -> Trust:
         at=given.at,
         nonce=given.nonce,
         sealers=tuple(given.sealer),
+        tokens=_tokens(given),
+    )
+
+
+def _tokens(given: argparse.Namespace) -> TokenTrust:
+    key_set = given.jwks.read_bytes() if given.jwks else None
+    if key_set is not None:
+        jwks.keys(key_set)  # a set that cannot be read is the caller's mistake, not the token's
+    root = given.root.read_bytes() if given.root else None
+    if root is not None and root.lstrip().startswith(b"-----BEGIN"):
+        root = x509.load_pem_x509_certificate(root).public_bytes(Encoding.DER)
+    return TokenTrust(
+        root=root,
+        key_set=key_set,
+        audience=given.audience,
+        image_digest=given.image_digest,
+        hardware=frozenset(given.hardware),
+        service_accounts=frozenset(given.service_account),
+        support_attributes=frozenset(given.support_attribute or ("STABLE",)),
+        env_override=dict(given.allow_env),
+        cmd_override=frozenset(given.allow_command),
+        gpu_models=frozenset(given.gpu_model),
     )
 
 

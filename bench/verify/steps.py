@@ -90,7 +90,7 @@ RECEIPT = Procedure(  # enclave.wire.receipt.verify
     policy=_checks(3, 4),
 )
 
-MANIFEST = Procedure(  # enclave.wire.sealed.verify_manifest
+MANIFEST = Procedure(  # enclave.wire.manifest.verify_manifest
     "manifest",
     (
         Step("envelope: a cose_sign1 with tag 18", ("manifest envelope",)),
@@ -99,6 +99,83 @@ MANIFEST = Procedure(  # enclave.wire.sealed.verify_manifest
         Step("fields: exactly those of a manifest, within their bounds", ("manifest fields",)),
     ),
     policy=("manifest fields",),
+)
+
+STATEMENT = Procedure(  # enclave.wire.batch.verify
+    "statement",
+    (
+        Step("envelope: a cose_sign1 with tag 18", ("statement envelope",)),
+        Step("header: it says that this is a statement, not a receipt", ("statement header",)),
+        Step("signature: by the attested receipt key", ("statement signature",)),
+        Step("fields: exactly those of a statement, within their bounds", ("statement fields",)),
+    ),
+    policy=("statement fields",),
+)
+
+_TOKEN_ENVELOPE = Step(
+    "size, envelope, header: strict, rs256, nothing that names a key elsewhere",
+    ("size", "envelope", "header"),
+)
+_TOKEN_PAYLOAD = Step(
+    "payload: strict json, every claim that is judged of its exact type", ("payload", "claim")
+)
+
+TOKEN_PKI = Procedure(  # bench.verify.confidential_space.authenticate_pki
+    "authentic (pki)",
+    (
+        _TOKEN_ENVELOPE,
+        Step(
+            "chain: from the signer's certificate to the pinned root, all valid then",
+            (
+                *("x5c", "root", "certificate", "issuer certificate", "validity", "authority"),
+                *("extensions", "leaf"),
+            ),
+        ),
+        Step("signature: by that certificate's key over header and payload", ("signature",)),
+        _TOKEN_PAYLOAD,
+    ),
+)
+
+TOKEN_OIDC = Procedure(  # bench.verify.confidential_space.authenticate_oidc
+    "authentic (oidc)",
+    (
+        _TOKEN_ENVELOPE,
+        Step("key: the one of that id in the key set, for rs256 signatures", ("key",)),
+        Step("signature: by that key over header and payload", ("signature",)),
+        _TOKEN_PAYLOAD,
+    ),
+)
+
+TOKEN_ACCEPTABLE = Procedure(  # bench.verify.confidential_space.accept
+    "acceptable",
+    (
+        Step("anchor: the policy's root or key set", ("anchor",)),
+        Step("issuer: google's service, or the emulator's where it is named", ("issuer",)),
+        Step("audience: this verifier", ("audience",)),
+        Step(
+            "time: valid then, made for an hour at most, not too old",
+            ("life", "expiry", "not before", "freshness"),
+        ),
+        Step("debug mode: disabled since boot", ("debug mode",)),
+        Step(
+            "hardware: secure boot, google's, a named model, its tcb current",
+            ("secure boot", "oem", "hardware", "tcb"),
+        ),
+        Step(
+            "software: confidential space, with the support attributes asked for",
+            ("software", "support"),
+        ),
+        Step("image: the digest of the container", ("image",)),
+        Step("overrides: none of command or environment that is not listed", ("overrides",)),
+        Step("service accounts: some, and none but those listed", ("service accounts",)),
+        Step("gpu: in confidential mode wherever there is one", ("gpu",)),
+        Step("nonce: the one given, whole, and no other beside it", ("nonce",)),
+    ),
+    policy=(
+        *("issuer", "audience", "life", "expiry", "not before", "freshness", "debug mode"),
+        *("secure boot", "oem", "hardware", "tcb", "software", "support", "image", "overrides"),
+        *("service accounts", "gpu", "nonce"),
+    ),
 )
 
 EVIDENCE = Procedure(  # bench.analysis.evidence.check

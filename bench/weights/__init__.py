@@ -1,7 +1,8 @@
 """Where a model's weights come from: one module per kind of source, the `source` of a model's row.
 
 A row is a line of config/models.tsv: model, version, architecture, source, locator, sha256, seed,
-config, title, license. Whatever the source, a folder with the same three files comes out of it.
+config, precision, title, license. Whatever the source, a folder with the same three files comes out
+of it.
 """
 
 from __future__ import annotations

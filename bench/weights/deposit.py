@@ -15,14 +15,15 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench import files
-from bench.weights import CONFIG, SOURCE, TOKENIZER, WEIGHTS, Row, SourceError
-from enclave.models import Architecture, Dimensions
+from bench.weights import CONFIG, SOURCE, TOKENIZER, WEIGHTS, Row, SourceError, quantise
+from enclave.models import Architecture, Dimensions, Quantised
 from enclave.models.engine import ARCHITECTURES
 from enclave.models.tokenizer import Tokenizer
 from enclave.wire.errors import RemoteProtocolError
 
 SCHEMA = 1
 CHUNK_BYTES = 1 << 20
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors", re.ASCII)
 ABSENT = ("", "-")  # how a table's cell says that it has nothing to say
 
 
@@ -60,10 +61,15 @@ def write(
     """Write both files as they come, check them against `pins` and each other, then source.json.
 
     Pins say that the bytes are the right ones; the rest says that they are a model that loads.
+    Weights come in floats, which is what a pin of theirs speaks of, and are written in the row's
+    precision; `provenance` then says what the floats were.
     """
     (folder / SOURCE).unlink(missing_ok=True)  # it must never describe other files
-    digests = {name: _put(row, folder / name, chunks, pins) for name, chunks in contents.items()}
+    came: dict[str, str] = {}
+    sources = {name: checked(row, name, chunks, pins, came) for name, chunks in contents.items()}
     try:
+        sources[WEIGHTS] = quantise.quantise(sources[WEIGHTS], precisions(row, config))
+        digests = {name: _put(folder / name, chunks) for name, chunks in sources.items()}
         with (folder / WEIGHTS).open("rb") as file:
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         architecture(row).check(whole, config)
@@ -73,10 +79,12 @@ def write(
         expected = f"files of architecture {row['architecture']}"
         raise SourceError(row, "locator", found=error, expected=expected, hint=hint) from None
     kept = {name: row[name] for name in ("model", "version", "architecture", "source", "license")}
+    if came[WEIGHTS] != digests[WEIGHTS].sha256:
+        provenance = {**provenance, "float_sha256": came[WEIGHTS]}
     deposit = Deposit(**kept, config=config, files=digests, provenance=provenance)
     fields = {"schema": SCHEMA, **asdict(deposit)}
     data = json.dumps(fields, indent=2, sort_keys=True) + "\n"
-    _put(row, folder / SOURCE, [data.encode()], {})
+    _put(folder / SOURCE, [data.encode()])
 
 
 def read(folder: Path) -> Deposit:
@@ -113,10 +121,16 @@ def configuration(row: Row, published: bytes = b"{}") -> Dimensions:
             values |= dict(map(_dimension, cell.split()))
         elif cell not in ABSENT:
             values |= json.loads(Path(cell).read_bytes())
-        return architecture(row).dimensions(values)
+        return architecture(row).dimensions(values | {"precision": row["precision"]})
     except (OSError, ValueError, TypeError, RemoteProtocolError) as error:
         expected = "name=number words, or the path of a JSON file, of this architecture"
         raise SourceError(row, "config", found=error, expected=expected) from None
+
+
+def precisions(row: Row, config: Dimensions) -> Mapping[str, str]:
+    """Tensors that are to be stored in something else than float32."""
+    module = architecture(row)
+    return module.precisions(config) if isinstance(module, Quantised) else {}
 
 
 def _dimension(word: str) -> tuple[str, int | float]:
@@ -136,9 +150,24 @@ def pins(row: Row, *, required: bool) -> dict[str, str]:
         found[name or WEIGHTS] = digest
     known = {WEIGHTS, TOKENIZER, CONFIG}
     digests = all(re.fullmatch("[0-9a-f]{64}", digest) for digest in found.values())
-    if not digests or found.keys() - known or (required and WEIGHTS not in found):
+    parts = {name for name in found if SHARD.fullmatch(name)}
+    if (
+        not digests
+        or found.keys() - known - parts
+        or (required and not parts | found.keys() & {WEIGHTS})
+    ):
         expected = f"64 hex digits for {WEIGHTS}, or file=digest for some of {sorted(known)}"
         raise SourceError(row, "sha256", found=repr(cell), expected=expected)
+    return found
+
+
+def shards(row: Row, pins: Mapping[str, str]) -> list[str]:
+    """Files that the weights are split into, in order; none where they are one file."""
+    found = sorted(name for name in pins if SHARD.fullmatch(name))
+    count = len(found)
+    if found != [f"model-{n:05}-of-{count:05}.safetensors" for n in range(1, count + 1)]:
+        expected = "a digest for each file of the weights, model-00001-of-0000n.safetensors to n"
+        raise SourceError(row, "sha256", found=found, expected=expected)
     return found
 
 
@@ -158,12 +187,23 @@ def chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _put(row: Row, path: Path, chunks: Iterable[bytes], pins: Mapping[str, str]) -> Digest:
-    """Write chunk by chunk, check what was written, and only then give it its name."""
+def checked(
+    row: Row, name: str, chunks: Iterable[bytes], pins: Mapping[str, str], came: dict[str, str]
+) -> Iterator[bytes]:
+    """The chunks; at their end `came` has their digest, and SourceError where the pin differs."""
+    digest = sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    came[name] = digest.hexdigest()
+    verify(row, name, came[name], pins)
+
+
+def _put(path: Path, chunks: Iterable[bytes]) -> Digest:
+    """Write chunk by chunk; the file has its name only when whole, as its source says it is."""
     digest, written = sha256(), 0
     with files.replacing(path) as file:
         for chunk in chunks:
             digest.update(chunk)
             written += file.write(chunk)
-        verify(row, path.name, digest.hexdigest(), pins)
     return Digest(digest.hexdigest(), written)

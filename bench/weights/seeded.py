@@ -6,7 +6,6 @@ noise, so wherever they are printed they are labelled `seeded` and give no accur
 
 from __future__ import annotations
 
-import json
 import math
 import string
 from collections.abc import Iterator, Mapping
@@ -16,11 +15,12 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from bench.weights import TOKENIZER, WEIGHTS, Row, SourceError, deposit, package
+from bench.weights import TOKENIZER, WEIGHTS, Row, SourceError, deposit, package, quantise
 
 SPREAD = 0.02  # BERT's initializer_range, here the standard deviation of a uniform distribution
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_SEED = (1 << 64) - 1
+PIECE = 1 << 20  # values drawn at a time; even, since a word of the generator makes two
 
 
 def fetch(row: Row, folder: Path) -> None:
@@ -50,20 +50,15 @@ def fetch(row: Row, folder: Path) -> None:
 
 def weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Iterator[bytes]:
     """A safetensors file of float32 tensors, in the order of `shapes`."""
-    table, offset = {}, 0
-    for name, shape in shapes.items():
-        size = 4 * math.prod(shape)
-        table[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
-        offset += size
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # tensors begin aligned
-    yield len(header).to_bytes(8, "little") + header
+    counts = {name: math.prod(shape) for name, shape in shapes.items()}
+    yield quantise.head({name: ("F32", shapes[name], 4 * counts[name]) for name in shapes})
     bits = np.random.Philox(key=seed)
-    for name, shape in shapes.items():
-        yield _tensor(name, math.prod(shape), bits).tobytes()
+    for name, count in counts.items():
+        for start in range(0, count, PIECE):
+            yield _values(name, min(PIECE, count - start), bits).tobytes()
 
 
-def _tensor(name: str, count: int, bits: np.random.Philox) -> np.ndarray:
+def _values(name: str, count: int, bits: np.random.Philox) -> np.ndarray:
     """As BERT begins: norms do nothing, biases are 0, the rest is small and centred.
 
     Drawn from raw words, since numpy promises the stream of a bit generator but not that of its
@@ -71,7 +66,7 @@ def _tensor(name: str, count: int, bits: np.random.Philox) -> np.ndarray:
     """
     if name.endswith(".bias"):
         return np.zeros(count, "<f4")
-    if name.endswith("LayerNorm.weight"):
+    if name.lower().endswith("norm.weight"):
         return np.ones(count, "<f4")
     words = bits.random_raw((count + 1) // 2).astype("<u8", copy=False).view("<u4")[:count]
     centred = (words >> 8).astype("<f4") - np.float32(1 << 23)  # integers from -2**23

@@ -6,8 +6,9 @@ the map of a signed manifest under the names of Hugging Face's config.json.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,20 +16,50 @@ if TYPE_CHECKING:
 Dimensions = Mapping[str, int | float | str]
 Release = Callable[[int, int], None]
 
+# How often an idle thread of OpenMP looks for work before it sleeps, about half a millisecond: long
+# enough between two layers, where waking it costs up to half of a short pass, and over soon after
+# the last one. Read when torch is imported, which is after this.
+os.environ["GOMP_SPINCOUNT"] = "10000"
 
-class Model(Protocol):
-    """Loaded weights that embed texts."""
+
+class Loaded(Protocol):
+    """Weights that can be computed with."""
 
     @property
     def max_tokens(self) -> int:
-        """Longest text it takes, special tokens included; longer ones are cut."""
+        """Longest text it takes, special tokens included."""
 
     @property
     def packed(self) -> bool:
         """Whether its linear layers were repacked for this CPU."""
 
+
+@runtime_checkable
+class Encoder(Loaded, Protocol):
+    """Loaded weights that turn a text, cut at `max_tokens`, into one row of numbers."""
+
     def embed(self, token_ids: Tensor, mask: Tensor, /) -> Tensor:
-        """(B, L) int64 ids and their (B, L) mask to (B, H) float32 rows of length 1."""
+        """(B, L) int64 ids and their (B, L) mask to (B, O) float32, contiguous.
+
+        Rows of length 1, or the logits of a classification head.
+        """
+
+
+@runtime_checkable
+class Generator(Loaded, Protocol):
+    """Loaded weights that go on from a prompt, token by token."""
+
+    def generate(
+        self, prompt: list[int], /, *, max_new_tokens: int, temperature: float, seed: int
+    ) -> Iterator[int]:
+        """Sampled ids, until a stop id, which does not come, or as many as were asked for.
+
+        `temperature` 0 takes the likeliest. RemoteProtocolError where the prompt and
+        `max_new_tokens` together are more than `max_tokens`.
+        """
+
+
+Model = Encoder | Generator
 
 
 class Architecture(Protocol):
@@ -38,7 +69,7 @@ class Architecture(Protocol):
         """What this architecture needs of a config.json, checked, with defaults filled in."""
 
     def shapes(self, dimensions: Mapping[str, object], /) -> Mapping[str, tuple[int, ...]]:
-        """Name and shape of every float32 tensor that `load` reads, in file order."""
+        """Name and shape of every tensor that `load` reads, as in floats, in file order."""
 
     def check(self, weights: memoryview, dimensions: Mapping[str, object], /) -> None:
         """Whether the header of a safetensors file holds those tensors; no tensor is read."""
@@ -56,3 +87,11 @@ class Architecture(Protocol):
         `release(start, length)` is told of each run of bytes of `weights` that no view needs any
         more, as soon as that is so; its owner may drop those pages.
         """
+
+
+@runtime_checkable
+class Quantised(Architecture, Protocol):
+    """An architecture that serves other precisions than fp32 (see `quantised`)."""
+
+    def precisions(self, dimensions: Mapping[str, object], /) -> Mapping[str, str]:
+        """Every tensor that is not stored as float32, and its precision."""

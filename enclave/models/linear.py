@@ -1,75 +1,68 @@
-"""Linear layers: weights packed once for oneDNN where that works, plain torch elsewhere.
+"""Linear layers of float32 weights: packed once for MKL where that works, plain torch elsewhere.
 
-Packing copies a weight into the blocked layout its kernels read, and lets the activation and the
-residual be applied while a block is still in cache. The price is a compilation of about 3 ms the
-first time each sequence length is seen.
+Packing copies a weight into the layout that MKL multiplies with and otherwise makes in each call:
+the shorter a text, the more it is worth. A packed weight serves any number of rows (oneMKL
+Developer Reference, cblas_?gemm_pack). torch's operator takes it only for the number of rows that
+it is told of, so it is told the number at hand.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from functools import cache
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+ROWS = 512  # that weights are packed for: the best for long texts, and no worse for short ones
 
-class Linear(Protocol):
+
+class Linear(ABC):
     """y = x W^T + b on the last axis, and what may follow it; x (..., I), y (..., O)."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
-        """The layer alone."""
+        """The layer alone, in memory of its own."""
 
     def gelu(self, x: Tensor) -> Tensor:
         """The layer, then the exact GELU (erf)."""
-
-    def add(self, x: Tensor, residual: Tensor) -> Tensor:
-        """The layer plus a residual (..., O)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """The weight as it lies in memory; correct everywhere."""
-
-    weight: Tensor  # (O, I)
-    bias: Tensor  # (O,)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
-
-    def gelu(self, x: Tensor) -> Tensor:
         return functional.gelu(self(x))
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """The layer plus a residual (..., O)."""
         return self(x).add_(residual)
 
 
-class Packed:
-    """A blocked copy of the weight; the original is not kept."""
+class Plain(Linear):
+    """The weight as it lies in memory; correct everywhere."""
 
     __slots__ = ("_bias", "_weight")
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight)  # opaque, (O, I)
+        self._weight = weight  # (O, I)
         self._bias = bias  # (O,)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._pointwise(x, "none")
+        return functional.linear(x, self._weight, self._bias)
 
-    def gelu(self, x: Tensor) -> Tensor:
-        return self._pointwise(x, "gelu")
 
-    def add(self, x: Tensor, residual: Tensor) -> Tensor:
-        pointwise = torch.ops.mkldnn._linear_pointwise.binary
-        result: Tensor = pointwise(x, residual, self._weight, self._bias, "add")
-        return result
+class Packed(Linear):
+    """A packed copy of the weight; the original is not kept."""
 
-    def _pointwise(self, x: Tensor, activation: str) -> Tensor:
-        # the last two arguments are the activation's scalars and algorithm: gelu "none" is erf
-        pointwise = torch.ops.mkldnn._linear_pointwise
-        result: Tensor = pointwise(x, self._weight, self._bias, activation, [], "none")
+    __slots__ = ("_bias", "_shape", "_weight")
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._weight = torch.ops.mkl._mkl_reorder_linear_weight(weight, ROWS)  # opaque
+        self._shape = torch.zeros(1).expand(weight.shape)  # (O, I), one number in memory
+        self._bias = bias  # (O,)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows = x.numel() // x.shape[-1]
+        linear = torch.ops.mkl._mkl_linear
+        result: Tensor = linear(x, self._weight, self._shape, self._bias, rows)
         return result
 
 
@@ -80,19 +73,15 @@ def packing_works() -> bool:
     The operators are torch's own but undocumented, so a build without them, or one that computes
     something else, must lead to `Plain` and not to a crash or a wrong embedding.
     """
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
     weight = torch.linspace(-1, 1, 48 * 32).view(48, 32)  # (O, I)
-    x = torch.linspace(-2, 2, 5 * 32).view(1, 5, 32)  # (B, L, I)
-    plain, residual = Plain(weight, weight[:, 0]), torch.ones(1, 5, 48)
+    bias = weight[:, 0].clone()
     try:
         with torch.inference_mode():
-            packed = Packed(weight, weight[:, 0].clone())
-            pairs = (
-                (packed(x), plain(x)),
-                (packed.gelu(x), plain.gelu(x)),
-                (packed.add(x, residual), plain.add(x, residual)),
-            )
-            return all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in pairs)
+            packed, plain = Packed(weight, bias), Plain(weight, bias)
+            for rows in (1, 5, ROWS, ROWS + 3):
+                x = torch.linspace(-2, 2, rows * 32).view(1, rows, 32)  # (B, L, I)
+                if not torch.allclose(packed(x), plain(x), rtol=1e-5, atol=1e-5):
+                    return False
     except (RuntimeError, AttributeError):  # NotImplementedError is a RuntimeError
         return False
+    return True

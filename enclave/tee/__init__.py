@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from enclave.wire.sealed import Manifest
+from enclave.wire.manifest import Manifest
 from enclave.wire.settings import Settings
 
 SERVICE_PORT = 5000

@@ -11,10 +11,13 @@ This module imports botocore (about 0.1 s): import it where it is first used.
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,9 +33,12 @@ from botocore.session import Session
 from enclave.wire.errors import RemoteProtocolError
 
 SERVICES = ["kms", "s3"]
-MAX_REPLY_BYTES = 256 * 1024
+MAX_REPLY_BYTES = 256 * 1024  # of a head, and of a body that is read whole
+LEAST_BYTES_PER_SECOND = 64 * 1024
 # AF_VSOCK writes stay under 16 KiB, also when TLS has added a record's head and tag.
 WRITE_BYTES = 15 * 1024
+
+Clock = Callable[[], float]
 
 CONFIG: dict[str, Any] = {
     "defaults_mode": "legacy",  # "auto" would ask the instance metadata service
@@ -116,11 +122,15 @@ def _exchange(endpoint: Endpoint, request: AWSPreparedRequest) -> AWSResponse:
         raise RemoteProtocolError(f"a request for {url.netloc} on the channel to {host}")
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
     body: Any = request.body
-    connection = _Connection(host)
-    with _connect(endpoint) as channel:  # the response keeps a hold of its own until it is read
+    with ExitStack() as opened:
+        channel = _Channel(opened.enter_context(_connect(endpoint)), endpoint.timeout_s)
+        connection = _Connection(host)
         connection.sock = channel
         connection.request(request.method, target, body, {**request.headers, "Host": host})
         response = connection.getresponse()
+        if response.length is not None:
+            channel.incoming.limit = response.length
+        opened.pop_all()  # from here on the response closes the channel
     headers: Any = response.headers
     return AWSResponse(request.url, response.status, headers, _Reply(response))
 
@@ -138,14 +148,67 @@ def _connect(endpoint: Endpoint) -> socket.socket:
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP over a socket that is already there."""
+    """HTTP over a channel that is already there."""
 
     auto_open = 0
+    sock: Any
 
-    def send(self, data: Any) -> None:
+
+class _Channel:
+    """What http.client uses of a socket. The response closes it, whose reader has the last byte."""
+
+    def __init__(self, channel: socket.socket, seconds: float) -> None:
+        self._channel = channel
+        self.incoming = Incoming(channel, seconds)
+
+    def sendall(self, data: Any) -> None:
         view = memoryview(data)
         for start in range(0, len(view), WRITE_BYTES):
-            super().send(view[start : start + WRITE_BYTES])
+            self._channel.sendall(view[start : start + WRITE_BYTES])
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        return io.BufferedReader(self.incoming)
+
+    def close(self) -> None:
+        """http.client hangs up here when the server will."""
+
+
+class Incoming(io.RawIOBase):
+    """The bytes of one reply, in bounds: a host may be slow or endless, but not for ever.
+
+    All waiting takes `seconds` at most, and one more for every 64 KiB that came. `limit` is how
+    many bytes may still come: first for a head, or for head and body where no length is given.
+    """
+
+    limit = MAX_REPLY_BYTES
+
+    def __init__(
+        self, channel: socket.socket, seconds: float, clock: Clock = time.monotonic
+    ) -> None:
+        self._channel = channel
+        self._seconds = seconds
+        self._clock = clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.limit:
+            raise RemoteProtocolError(
+                f"a reply without a length of more than {MAX_REPLY_BYTES} bytes"
+            )
+        if self._seconds <= 0:
+            raise TimeoutError("timed out")
+        self._channel.settimeout(self._seconds)
+        began = self._clock()
+        count = self._channel.recv_into(memoryview(buffer)[: self.limit])
+        self._seconds += count / LEAST_BYTES_PER_SECOND - (self._clock() - began)
+        self.limit -= count
+        return count
+
+    def close(self) -> None:
+        self._channel.close()
+        super().close()
 
 
 class _Reply:

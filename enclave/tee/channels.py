@@ -102,7 +102,13 @@ class Vsock:
     ) -> None:
         self._parent_cid = parent_cid
         self._offset = offset
-        self._listeners = {port: _listen_vsock(port + offset) for port in ports}
+        self._listeners: dict[int, socket.socket] = {}
+        try:
+            for port in ports:
+                self._listeners[port] = _listen_vsock(port + offset)
+        except OSError:
+            self.close()
+            raise
 
     def dial(self, port: int) -> socket.socket:
         """Connect to the parent's port; OSError where nothing listens."""
@@ -129,8 +135,12 @@ class Vsock:
 
 def _listen_vsock(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
-    listener.bind((socket.VMADDR_CID_ANY, port))
-    listener.listen(128)
+    try:
+        listener.bind((socket.VMADDR_CID_ANY, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

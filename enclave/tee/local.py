@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from enclave.tee import ECHO_PORT, SERVICE_PORT, ObjectStream, aws
 from enclave.tee.channels import HybridVsock, Vsock
 from enclave.tee.nsm import Nsm
-from enclave.wire.sealed import Manifest
+from enclave.wire.manifest import Manifest
 from enclave.wire.settings import Settings
 
 MAX_NSM_RESPONSE_BYTES = 0x3000
@@ -51,12 +51,13 @@ class LocalTee:
     def release_key(
         self, settings: Settings, manifest: Manifest, private_key: RSAPrivateKey, document: bytes
     ) -> bytes:
-        """KMS Decrypt with Recipient, over the parent's relay."""
-        return aws.release_key(self.dial, settings, manifest, private_key, document)
+        """KMS Decrypt with Recipient, over the parent's relay; plain HTTP, an emulator."""
+        recipient = aws.Recipient(document, private_key)
+        return aws.release_key(self.dial, settings, manifest, recipient, tls=None)
 
     def fetch(self, settings: Settings, name: str) -> ObjectStream:
         """S3 GetObject, over the parent's relay."""
-        return aws.fetch(self.dial, settings, name)
+        return aws.fetch(self.dial, settings, name, tls=None)
 
     def _transact(self, request: bytes) -> bytes:
         with self._nsm_lock:

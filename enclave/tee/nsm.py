@@ -155,6 +155,19 @@ class Nsm:
         return response
 
 
+def timestamp_ms(document: bytes) -> int:
+    """When the module says it made a document of its own: milliseconds since 1970.
+
+    Nothing is verified: who has just asked the module believes it. NsmError for no document.
+    """
+    message = _decode("Attestation", document)
+    payload = message[2] if type(message) is list and len(message) == 4 else None
+    fields = _decode("Attestation", payload) if type(payload) is bytes else None
+    if type(fields) is not dict:
+        raise NsmError("Attestation", "the document has no payload")
+    return _typed("Attestation", fields, "timestamp", int)
+
+
 def _decode(operation: str, data: bytes) -> object:
     """Any CBOR encoding will do: modules differ in key order, and are what we trust."""
     try:

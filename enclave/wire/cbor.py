@@ -20,6 +20,7 @@ import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from operator import itemgetter
+from typing import NamedTuple
 
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
 
@@ -33,6 +34,12 @@ _LEAST = (24, 1 << 8, 1 << 16, 1 << 32)  # the smallest argument that needs each
 _FLOATS = [(0xF9, struct.Struct(">e")), (0xFA, struct.Struct(">f")), (0xFB, struct.Struct(">d"))]
 _SIMPLE: dict[object, bytes] = {False: b"\xf4", True: b"\xf5", None: b"\xf6"}
 _SIMPLE_READ: dict[int, object] = {0xF4: False, 0xF5: True, 0xF6: None}
+
+
+class Encoded(NamedTuple):
+    """An item that `encode` has made before, to be written as it is."""
+
+    item: bytes
 
 
 def encode(value: object) -> bytes:
@@ -70,12 +77,18 @@ def _head(major: int, argument: int) -> bytes:
 
 
 def _write(value: object, parts: list[bytes]) -> None:
-    if type(value) is str:
+    if type(value) is bytes:
+        parts += (_head(_BYTES, len(value)), value)
+    elif type(value) is str:
         text = _utf8(value)
         parts += (_head(_TEXT, len(text)), text)
     elif type(value) is int:
         parts.append(_head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
-    elif isinstance(value, (bytes, bytearray, memoryview)):
+    elif type(value) is Encoded:
+        parts.append(value.item)
+    elif type(value) is dict:
+        _write_map(value, parts)
+    elif isinstance(value, (bytearray, memoryview)):
         string = bytes(value)
         parts += (_head(_BYTES, len(string)), string)
     elif isinstance(value, Mapping):

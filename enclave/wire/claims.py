@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from enclave.wire import cbor
@@ -97,12 +98,17 @@ def encode(receipt: Receipt) -> bytes:
         if fault := bounds.fault(value):
             raise LocalProtocolError(f"{field}: {fault}")
         claims[key] = value
-    kind = receipt.measurements.measurement_type
-    measurements = {"measurement_type": kind, **receipt.measurements.registers()}
-    if fault := _measurements_fault(measurements):
-        raise LocalProtocolError(fault)
-    claims[_MEASUREMENTS] = measurements
+    claims[_MEASUREMENTS] = _encoded(receipt.measurements)
     return cbor.encode(claims)
+
+
+@lru_cache(maxsize=8)  # an enclave's are the same in every receipt
+def _encoded(measurements: Measurements) -> cbor.Encoded:
+    kind = measurements.measurement_type
+    found = {"measurement_type": kind, **measurements.registers()}
+    if fault := _measurements_fault(found):
+        raise LocalProtocolError(fault)
+    return cbor.Encoded(cbor.encode(found))
 
 
 def decode(payload: bytes) -> Receipt:

@@ -37,6 +37,8 @@ class Type(IntEnum):
     COLLECT = 19
     REPORT = 20
     END = 21
+    GENERATE = 22
+    PART = 23
 
 
 LIMITS = {
@@ -51,6 +53,8 @@ LIMITS = {
     Type.COLLECT: 1024,
     Type.REPORT: 16 << 20,
     Type.END: 64,
+    Type.GENERATE: 128 * 1024,
+    Type.PART: 64 * 1024,
 }
 
 

@@ -6,11 +6,12 @@ raise RemoteProtocolError and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from enclave.wire import cbor
+from enclave.wire.bounds import Bounds
 from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import LIMITS, Type
 
@@ -21,6 +22,15 @@ CHALLENGE_BYTES = 32
 MAX_TEXTS = 64
 MAX_TEXT_BYTES = 16 * 1024  # of UTF-8
 MAX_TEXTS_BYTES = 128 * 1024  # all texts of a request together
+MAX_PROMPT_BYTES = 64 * 1024
+MAX_NEW_TOKENS = 4096
+GENERATE_BOUNDS = {  # in the order of the keys 2 to 4
+    "max_new_tokens": Bounds(int, 1, MAX_NEW_TOKENS),
+    "temperature_milli": Bounds(int, 0, 10_000),
+    "seed": Bounds(int, 0, (1 << 64) - 1),
+}
+TOKEN = Bounds(int, 0, (1 << 31) - 1)
+STOP, LENGTH = "stop", "length"
 
 T = TypeVar("T")
 
@@ -124,8 +134,80 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Generate:
+    """A prompt to go on from. Temperature is in thousandths, and 0 takes the likeliest token."""
+
+    prompt: str
+    max_new_tokens: int
+    temperature_milli: int
+    seed: int
+
+    def encode(self) -> bytes:
+        values = (getattr(self, name) for name in GENERATE_BOUNDS)
+        return cbor.encode({1: self.prompt, **dict(enumerate(values, start=2))})
+
+    @classmethod
+    def decode(cls, data: bytes | bytearray) -> Generate:
+        fields = _map(data, LIMITS[Type.GENERATE], 4)
+        prompt = _take(fields, 1, str)
+        if (size := len(prompt.encode())) > MAX_PROMPT_BYTES:
+            raise RemoteProtocolError(f"prompt of {size} bytes, limit {MAX_PROMPT_BYTES}")
+        for key, (name, bounds) in enumerate(GENERATE_BOUNDS.items(), start=2):
+            if fault := bounds.fault(fields[key]):
+                raise RemoteProtocolError(f"{name}: {fault}")
+        return cls(prompt, *(_take(fields, key, int) for key in (2, 3, 4)))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A sampled token, and the text that became complete with it, which may be none."""
+
+    token: int
+    text: str
+
+    def encode(self) -> bytes:
+        return cbor.encode({1: self.token, 2: self.text})
+
+    @classmethod
+    def decode(cls, data: bytes | bytearray) -> Part:
+        fields = _map(data, LIMITS[Type.PART], 2)
+        if fault := TOKEN.fault(fields[1]):
+            raise RemoteProtocolError(f"token: {fault}")
+        return cls(_take(fields, 1, int), _take(fields, 2, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """All that was generated, and what ended it. Its bytes are what a receipt hashes."""
+
+    tokens: tuple[int, ...]
+    text: str
+    stop: str
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], max_new_tokens: int) -> Completion:
+        """What these parts amount to; fewer tokens than asked for mean that the model stopped."""
+        tokens = tuple(part.token for part in parts)
+        stop = LENGTH if len(tokens) == max_new_tokens else STOP
+        return cls(tokens, "".join(part.text for part in parts), stop)
+
+    def encode(self) -> bytes:
+        return cbor.encode({1: list(self.tokens), 2: self.text, 3: self.stop})
+
+    @classmethod
+    def decode(cls, data: bytes | bytearray) -> Completion:
+        fields = _map(data, LIMITS[Type.RESPONSE], 3)
+        tokens, stop = _take(fields, 1, list), fields[3]
+        if len(tokens) > MAX_NEW_TOKENS or any(TOKEN.fault(token) for token in tokens):
+            raise RemoteProtocolError(f"a completion holds at most {MAX_NEW_TOKENS} token ids")
+        if stop not in (STOP, LENGTH):
+            raise RemoteProtocolError(f"a completion ends by {STOP} or {LENGTH}")
+        return cls(tuple(tokens), _take(fields, 2, str), _take(fields, 3, str))
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
-    """An encoded Output and the AIR v1 receipt over it (empty from the plain server)."""
+    """An encoded Output or Completion, and the AIR v1 receipt over it (plain servers: none)."""
 
     output: bytes
     receipt: bytes

@@ -31,6 +31,7 @@ class State(Enum):
     KEYED = auto()
     OPEN = auto()
     ASKED = auto()
+    GENERATING = auto()
     COLLECTING = auto()
     CLOSED = auto()
 
@@ -43,6 +44,9 @@ TRANSITIONS: dict[tuple[State, Type], tuple[Role, State]] = {
     (State.KEYED, Type.READY): (Role.SERVER, State.OPEN),
     (State.OPEN, Type.REQUEST): (Role.CLIENT, State.ASKED),
     (State.ASKED, Type.RESPONSE): (Role.SERVER, State.OPEN),
+    (State.OPEN, Type.GENERATE): (Role.CLIENT, State.GENERATING),
+    (State.GENERATING, Type.PART): (Role.SERVER, State.GENERATING),
+    (State.GENERATING, Type.RESPONSE): (Role.SERVER, State.OPEN),
     (State.OPEN, Type.COLLECT): (Role.CLIENT, State.COLLECTING),
     (State.COLLECTING, Type.REPORT): (Role.SERVER, State.OPEN),
     (State.OPEN, Type.END): (Role.CLIENT, State.CLOSED),

@@ -16,10 +16,12 @@ from enclave.wire.errors import RemoteProtocolError
 MAX_BYTES = 16 * 1024
 BOUNDS = {
     "threads": Bounds(int, 1, 1024),
+    "batch": Bounds(int, 1, 64),
     "sessions": Bounds(int, 1, 4096),
     "half_open": Bounds(int, 1, 4096),
     "handshake_seconds": Bounds(int, 1, 3600),
     "idle_seconds": Bounds(int, 1, 24 * 3600),
+    "session_seconds": Bounds(int, 1, 24 * 3600),
     "response_bucket_bytes": Bounds(int, 0, 1 << 20),
 }
 TEXT = Bounds(str, 0, 4096)
@@ -30,10 +32,11 @@ SECRET = ("access_key_id", "secret_access_key", "session_token")
 class Settings:
     """What the host hands in on port SETTINGS.
 
-    `threads` is the vCPU count used by inference, `sessions` how many may be open at a time,
-    `half_open` how many more may be on the way there, for `handshake_seconds` in all. A session
-    that asks nothing for `idle_seconds` expires. The size of what the enclave answers is rounded up
-    to a multiple of `response_bucket_bytes`; 0 leaves it as it is.
+    `threads` is the vCPU count used by inference, and up to `batch` texts of requests that wait at
+    the same time are computed as one; `sessions` is how many may be open at a time, `half_open` how
+    many more may be on the way there, for `handshake_seconds` in all. A session that asks nothing
+    for `idle_seconds` expires, and any session after `session_seconds`. The size of what the
+    enclave answers is rounded up to a multiple of `response_bucket_bytes`; 0 leaves it as it is.
     """
 
     kms_endpoint: str
@@ -50,7 +53,9 @@ class Settings:
     half_open: int = field(default=32, kw_only=True)
     handshake_seconds: int = field(default=10, kw_only=True)
     idle_seconds: int = field(default=600, kw_only=True)
+    session_seconds: int = field(default=3600, kw_only=True)
     response_bucket_bytes: int = field(default=0, kw_only=True)
+    batch: int = field(default=1, kw_only=True)
 
     def encode(self) -> bytes:
         return cbor.encode({name: getattr(self, name) for name in NAMES})

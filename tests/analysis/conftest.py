@@ -194,13 +194,18 @@ def summary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The summary of three full repetitions, with an evidence check's result."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "metrics.tsv").write_text(catalogue())
-    summary.summarise(
-        write_all(folder), folder / "metrics.tsv", VERDICTS, folder / "summary", resamples=500
-    )
+    summary.summarise(write_all(folder), folder / "metrics.tsv", VERDICTS, folder / "summary")
     rows = "".join(
         f"local/laptop-2vcpu/minilm/rep{repetition},4,3060,8,accepted,every step passed\n"
         for repetition in (1, 2, 3)
     )
     head = "record,boots,receipts,statements,verdict,detail\n"
     (folder / "summary" / "evidence.csv").write_text(head + rows)
+    head = "instance,model,bundle,id,property,how,result,checked,evidence,detail,emulated\n"
+    place = "laptop-2vcpu,minilm,results/compliance/local/laptop-2vcpu/minilm.cbor"
+    rows = (
+        f"{place},image,Measured image,compared,proven,3,documents with pcr 0 {'a1' * 48},,True\n"
+    )
+    rows += f"{place},time,Time,,not proven,0,,its host has the clock,False\n"
+    (folder / "summary" / "compliance.csv").write_text(head + rows)
     return folder / "summary"

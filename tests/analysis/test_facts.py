@@ -97,16 +97,14 @@ def sides(**factors):
 
 
 def ratios(cells, parity=ALIKE, contrasts=(("enclave", "plain"), ("null", "plain")), bands=()):
-    return facts.overhead_rows(
-        SUBJECT, list(contrasts), cells, parity, list(bands), seed=1, resamples=200
-    )
+    return facts.overhead_rows(SUBJECT, list(contrasts), cells, parity, list(bands))
 
 
 def test_a_ratio_names_both_sides_and_its_counts():
     row = ratios(sides(plain=1.0, enclave=1.1, null=1.0))[0]
     assert (row["numerator"], row["denominator"], row["at"]) == ("enclave", "plain", "tokens=8")
     assert (row["ratio"], row["low"], row["high"]) == pytest.approx((1.1, 1.1, 1.1))
-    assert (row["n"], row["boots"], row["repetitions"], row["incomplete"]) == (20, 4, 1, 0)
+    assert (row["blocks"], row["boots"], row["repetitions"], row["incomplete"]) == (20, 4, 1, 0)
 
 
 def test_every_ratio_says_what_the_null_run_could_have_seen():
@@ -145,9 +143,9 @@ def stage(name, values):
     return Cell("enclave", (("stage", name),), samples(rows))
 
 
-def waterfall(stages, whole):
-    cells = [stage(name, values) for name, values in stages.items()]
-    rows = facts.stage_rows(SUBJECT, "enclave", stage("", whole), cells)
+def waterfall(stages, whole, **begins):
+    cells, begun = ([stage(*item) for item in group.items()] for group in (stages, begins))
+    rows = facts.stage_rows(SUBJECT, "enclave", stage("", whole), cells, begun)
     return {row["stage"]: row for row in rows}
 
 
@@ -157,8 +155,25 @@ def test_a_waterfall_starts_each_stage_where_the_last_one_ended():
     assert [rows[name]["value"] for name in ("sum", "whole", "residual")] == [30.0, 33.0, 3.0]
 
 
-def test_a_residual_may_be_negative_where_stages_overlap():
+def test_stages_that_are_longer_than_the_whole_leave_a_negative_residual():
     assert waterfall({"a": [10] * 6, "b": [20] * 6}, [25] * 6)["residual"]["value"] == -5.0
+
+
+def test_what_stages_share_counts_once():
+    rows = waterfall({"a": [10] * 6, "b": [20] * 6}, [28] * 6, a=[0] * 6, b=[5] * 6)
+    assert [rows[name]["start"] for name in "ab"] == [0.0, 5.0]
+    assert [rows[name]["value"] for name in ("sum", "whole", "residual")] == [25.0, 28.0, 3.0]
+
+
+def test_overlap_is_told_boot_by_boot():
+    """Over the medians b would begin where a ends, and no boot was like that."""
+    rows = waterfall({"a": [10] * 6, "b": [10] * 6}, [20] * 6, a=[0] * 6, b=[4, 4, 4, 16, 16, 16])
+    assert (rows["b"]["start"], rows["sum"]["value"]) == (10.0, 17.0)
+
+
+def test_where_one_beginning_is_missing_stages_stand_one_behind_the_other():
+    rows = waterfall({"a": [10] * 6, "b": [20] * 6}, [30] * 6, a=[1] * 6)
+    assert (rows["b"]["start"], rows["sum"]["value"]) == (11.0, 30.0)
 
 
 def test_the_sum_is_over_boots_that_have_every_stage():

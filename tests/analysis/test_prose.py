@@ -185,13 +185,33 @@ def test_a_second_model_gets_labels_of_its_own(summary, tmp_path, literature):
             for name, table in summary.tables.items()
             if "model" in table
         }
-        | {"evidence": summary["evidence"]}
+        | {name: summary[name] for name in ("evidence", "compliance")}
     )
     fragments.write(both, literature, tmp_path)
     text = (tmp_path / "_memory.md").read_text()
     assert "{#tbl-peak-rss}" in text
     assert "{#tbl-peak-rss-2}" in text
     assert "distilbert on laptop" in text
+
+
+def test_tiers_of_other_boots_are_told_apart(summary):
+    assert "3, each of 4 boots of every side" in provenance.box(summary)
+
+    def third(row):
+        return row["field"] == "boots" and row["repetition"] == "3"
+
+    mixed = altered(summary, "context", {"tier": "4", "value": "2"}, third)
+    assert "3, each of 4 (tier 1) and 2 (tier 4) boots of every side" in provenance.box(mixed)
+
+
+def test_a_tier_with_a_section_stands_there_as_the_catalogue_has_it(summary, tmp_path, literature):
+    for name in ("metrics", "overhead"):
+        summary = altered(summary, name, {"tier": "4"}, lambda r: r["metric"] == "peak_rss")
+    fragments.write(summary, literature, tmp_path)
+    section = (tmp_path / "_security.md").read_text()
+    assert "| Peak resident memory, MiB | plain |" in section
+    assert "{#tbl-security-ratios}" in section
+    assert (tmp_path / "_other.md").read_text() == "There are no others.\n"
 
 
 def test_a_metric_without_a_section_stands_under_other(summary, tmp_path, literature):

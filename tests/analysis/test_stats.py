@@ -1,10 +1,11 @@
-import time
-
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats as reference
 
 from bench.analysis import stats
+from tests.analysis import coverage
 
 NEEDED = [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.999, 3688)]
 
@@ -38,13 +39,6 @@ def test_a_quantile_is_refused_one_value_short_of_its_interval(p, n):
 )
 def test_interval_ranks_are_those_of_published_tables(n, p, ranks):
     assert stats.interval_ranks(n, p) == ranks
-
-
-@pytest.mark.parametrize("n", [1, 7, 100, 5000, 100_000])
-@pytest.mark.parametrize("p", [0.01, 0.5, 0.95, 0.999])
-def test_binomial_cdf_agrees_with_scipy(n, p):
-    ours = stats.binomial_cdf(n, p)
-    np.testing.assert_allclose(ours, reference.binom.cdf(np.arange(n + 1), n, p), atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -87,87 +81,67 @@ def test_order_statistic_intervals_hold_what_they_promise():
     assert 0.94 <= held / 400 <= 0.99
 
 
-def nested(rng, *, blocks=20, boot_spread=0.0, repetition_spread=0.0):
-    """Three repetitions of four boots around 1.05, their blocks spread by 0.05."""
-    levels = []
-    for _ in range(3):
-        centre = 1.05 + rng.normal(0, repetition_spread)
-        centres = [centre + rng.normal(0, boot_spread) for _ in range(4)]
-        levels.append([rng.normal(boot, 0.05, blocks) for boot in centres])
-    return levels
+def boots(*repetitions):
+    """levels[repetition][boot][block] with three blocks a boot around its median."""
+    return [[[value - 9, value, value + 5] for value in repetition] for repetition in repetitions]
 
 
-def test_one_level_alone_is_scipys_percentile_bootstrap():
-    values = np.random.default_rng(1).normal(10, 1, 1001)
-    ours = stats.hierarchical_median([[values]], np.random.default_rng(2), resamples=4000)
-    theirs = reference.bootstrap(
-        (values,), np.median, n_resamples=4000, method="percentile", rng=np.random.default_rng(3)
-    ).confidence_interval
-    assert ours.value == np.median(values)
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
-    assert ours.high - ours.low > 0.1
+def test_boots_are_the_units_of_a_ratio():
+    levels = boots([1.0, 4.0], [2.0, 3.0])
+    theirs = reference.ttest_1samp([1.0, 4.0, 2.0, 3.0], 0).confidence_interval()
+    found = stats.nested_median(levels)
+    assert (found.value, found.n) == (2.5, 4)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
 
 
-def test_whole_repetitions_are_drawn():
-    levels = [[[1.0] * 6], [[3.0] * 6]]
-    found = stats.hierarchical_median(levels, np.random.default_rng(4), resamples=400)
-    assert (found.value, found.low, found.high) == (2.0, 1.0, 3.0)
+def test_repetitions_are_the_units_where_they_lie_apart():
+    levels = boots([1.0, 1.1], [2.0, 2.1], [3.0, 3.1])
+    theirs = reference.ttest_1samp([1.05, 2.05, 3.05], 0).confidence_interval()
+    found = stats.nested_median(levels)
+    assert found.value == pytest.approx(2.05)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
 
 
-def test_whole_boots_are_drawn_within_their_own_repetition():
-    levels = [[[1.0] * 50, [2.0] * 50], [[1.5] * 100]]
-    drawn = stats._resampled_medians(levels, np.random.default_rng(4), 2000)
-    assert set(np.round(drawn, 3)) <= {1.0, 1.25, 1.5, 1.75, 2.0}
-    assert {1.0, 2.0} < set(np.round(drawn, 3))
+def test_whether_repetitions_lie_apart_is_decided_by_the_f_ratio():
+    limit = reference.f.ppf(stats.POOLED, 2, 3)
+    for above, differ in ((0.99, False), (1.01, True)):
+        gap = np.sqrt(limit * above * 0.5 / 2)  # mean squares: within 0.5, between 2 gap^2
+        levels = [np.array([-0.5, 0.5]) + centre for centre in (-gap, 0.0, gap)]
+        assert stats._repetitions_differ(levels, np.concatenate(levels)) is differ
 
 
 def test_levels_may_be_ragged_and_empty_boots_count_for_nothing():
     ragged = [[[2.0, 2.0, 2.0], []], [[2.0], [2.0, 2.0]], []]
-    found = stats.hierarchical_median(ragged, np.random.default_rng(4), resamples=200)
-    assert (found.value, found.low, found.high, found.n) == (2.0, 2.0, 2.0, 6)
+    found = stats.nested_median(ragged)
+    assert (found.value, found.low, found.high, found.n) == (2.0, 2.0, 2.0, 3)
 
 
-def test_boots_that_differ_widen_the_interval_beyond_the_flat_one():
-    levels = nested(np.random.default_rng(6), boot_spread=0.05)
-    flat = [[np.concatenate([boot for repetition in levels for boot in repetition])]]
-    rng = np.random.default_rng(7)
-    nested_, flat_ = (stats.hierarchical_median(x, rng, resamples=1000) for x in (levels, flat))
-    assert nested_.high - nested_.low > 2 * (flat_.high - flat_.low)
+@pytest.mark.parametrize("levels", [[], [[]], boots([1.0]), boots([1.0], [2.0])])
+def test_two_boots_give_no_ratio(levels):
+    found = stats.nested_median(levels)
+    count = sum(len(repetition) for repetition in levels)
+    assert found == stats.Estimate(None, None, None, count, 3)
 
 
-def test_five_blocks_give_no_ratio():
-    found = stats.hierarchical_median([[[1.0] * 5]], np.random.default_rng(8))
-    assert found == stats.Estimate(None, None, None, 5, 6)
+def test_one_boot_in_each_repetition_is_all_there_is():
+    found = stats.nested_median(boots([1.0], [2.0], [3.0]))
+    assert (found.value, found.n) == (2.0, 3)
 
 
-def test_the_generator_alone_decides_the_resamples():
-    levels = nested(np.random.default_rng(9))
-    found = [
-        stats.hierarchical_median(levels, np.random.default_rng(seed), resamples=300)
-        for seed in (1, 1, 2)
-    ]
-    assert found[0] == found[1] != found[2]
+@pytest.mark.parametrize("shape", coverage.SHAPES, ids=str)
+def test_intervals_hold_the_truth_as_often_as_they_say(shape):
+    share, width = coverage.held(shape, 400, seed=99)
+    assert 0.91 <= share <= 0.99  # 95 % of 400, give or take four deviations
+    assert width > 0
 
 
-def test_ten_thousand_resamples_of_a_full_run_take_less_than_three_seconds():
-    levels = nested(np.random.default_rng(10), blocks=50)
-    start = time.process_time()
-    stats.hierarchical_median(levels, np.random.default_rng(11), resamples=10_000)
-    assert time.process_time() - start < 3
-
-
-@pytest.mark.parametrize(
-    ("boot_spread", "repetition_spread", "least", "most"),
-    [(0.0, 0.0, 0.97, 1.0), (0.03, 0.0, 0.93, 0.99), (0.0, 0.05, 0.65, 0.85)],
-)
-def test_intervals_hold_what_their_docstring_says(boot_spread, repetition_spread, least, most):
-    rng = np.random.default_rng(12)
-    held = 0
-    for _ in range(300):
-        levels = nested(rng, boot_spread=boot_spread, repetition_spread=repetition_spread)
-        found = stats.hierarchical_median(levels, rng, resamples=300)
-        held += found.low <= 1.05 <= found.high
-    assert least <= held / 300 <= most
+def test_the_page_on_coverage_is_of_this_code():
+    lines = coverage.PAGE.read_text().splitlines()[-len(coverage.SHAPES) :]
+    for number in (0, 3):
+        share, width = coverage.held(coverage.SHAPES[number], coverage.EXPERIMENTS, seed=number)
+        assert f"| {share:.1%} | {100 * width:.2f} |" in lines[number]
+    held = [float(line.split("|")[6].strip(" %")) for line in lines]
+    assert 93 <= min(held) <= max(held) <= 97.5
 
 
 def test_the_smallest_detectable_effect_is_the_far_edge_of_the_null():
@@ -223,3 +197,17 @@ def test_residuals_do_not_depend_on_how_numbers_lie_in_memory():
     parts = np.random.default_rng(1).lognormal(size=(50, 11))
     found = stats.residuals(np.zeros(50), parts)
     assert (found == stats.residuals(np.zeros(50), np.asfortranarray(parts))).all()
+
+
+def test_time_that_stages_share_is_covered_once():
+    """By hand: apart, one within the other, one into the other, and one that began before all."""
+    begins = [[0, 10, 30], [0, 2, 5], [0, 5, 8], [10, 0, 12]]
+    lengths = [[5, 10, 5], [10, 3, 2], [6, 6, 2], [5, 3, 5]]
+    assert stats.covered(begins, lengths).tolist() == [20, 10, 11, 10]
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), min_size=1, max_size=6))
+def test_covered_time_is_every_moment_that_a_stage_holds(stages):
+    begins, lengths = zip(*stages, strict=True)
+    moments = {at for begin, length in stages for at in range(begin, begin + length)}
+    assert stats.covered([begins], [lengths]).tolist() == [len(moments)]

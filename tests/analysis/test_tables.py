@@ -58,6 +58,7 @@ def test_what_is_not_estimable_is_no_number():
         ("payload_bytes=64", f"64{NBSP}B"),
         ("payload_bytes=1024", f"1{NBSP}KiB"),
         ("payload_bytes=1048576", f"1{NBSP}MiB"),
+        ("bucket_bytes=4096", f"buckets of 4{NBSP}KiB"),
         ("payload_bytes=1500", f"1500{NBSP}B"),
         ("tokens=8;stage=key_release", f"8{NBSP}tokens, key release"),
     ],
@@ -98,9 +99,50 @@ def test_a_column_that_says_nothing_is_left_out():
 
 def test_every_ratio_names_its_denominator():
     fields = row(numerator="enclave", denominator="plain", ratio=1.06, low=1.05, high=1.07)
-    fields |= {"at": "", "n": 60, "detectable": 0.004, "verdict": "good", "title": "Request"}
+    fields |= {
+        "at": "",
+        "blocks": 60,
+        "boots": 12,
+        "detectable": 0.004,
+        "verdict": "good",
+        "title": "Request",
+    }
     made = tables.overheads(pd.DataFrame([fields]), "here", "ratios")
-    assert f"| enclave{NBSP}/{NBSP}plain | 1.06 [1.05, 1.07] | 60 | ± 0.4 % | good |" in made
+    assert f"| enclave{NBSP}/{NBSP}plain | 1.06 [1.05, 1.07] | 60 | 12 | ± 0.4 % | good |" in made
+
+
+def test_ratios_of_several_metrics_name_each() -> None:
+    fields = row(numerator="enclave", denominator="plain", ratio=1.06, low=1.05, high=1.07)
+    fields |= {"at": "", "blocks": 60, "boots": 12, "detectable": math.nan, "verdict": ""}
+    both = pd.DataFrame([fields | {"title": title} for title in ("Request", "Session")])
+    made = tables.overheads(both, "here", "ratios")
+    assert f"| Request | enclave{NBSP}/{NBSP}plain |" in made
+    assert f"| Session | enclave{NBSP}/{NBSP}plain |" in made
+    assert "\n: Ratios: mean over boots" in made
+
+
+def test_an_overview_keeps_the_order_of_the_catalogue() -> None:
+    def cell(title, unit, at, side, statistic, **changes):
+        fields = {"title": title, "unit": unit, "at": at, "side": side, "statistic": statistic}
+        return row(n=60) | fields | changes
+
+    small = {"status": "not estimable", "detail": "n=60 < 368"}
+    rows = [
+        cell("Session", "ms", "", "plain", "p50"),
+        cell("Session", "ms", "", "plain", "p99", **small),
+        cell("Session", "ms", "", "enclave", "p50"),
+        cell("Session", "ms", "", "enclave", "z_flags"),
+        cell("Keys", "ms", "part=client", "enclave", "p50"),
+        cell("Absent", "ms", "", "", ""),
+    ]
+    lines = tables.overview(pd.DataFrame(rows), "here", "t").splitlines()[2:]
+    value = "4.06 [4.02, 4.08]"
+    assert lines[0] == "| Metric | Side | median | p99 | n |"
+    assert lines[2:5] == [
+        rf"| Session, ms | plain | {value} | not estimable (n\=60 \< 368) | 60 |",
+        f"| Session, ms | enclave | {value} | – | 60 |",
+        f"| Keys (client), ms | enclave | {value} | – | 60 |",
+    ]
 
 
 def test_sides_stand_in_their_order_within_a_point():

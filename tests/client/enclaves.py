@@ -10,6 +10,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
+from bench.client.channel import TimedChannel
 from bench.client.session import ClientSession, open_session
 from bench.verify.evidence import Expected
 from enclave.boot import Booted
@@ -17,8 +18,7 @@ from enclave.serve import Service
 from enclave.stages import Stages
 from enclave.tee import SERVICE_PORT
 from enclave.tee.nsm import Nsm
-from enclave.wire.frames import Channel
-from enclave.wire.messages import Output
+from enclave.wire.messages import Generate, Output, Part
 from enclave.wire.settings import Settings
 from tests.verify import forge
 from tests.wire.sealing import DIGEST, MANIFEST
@@ -48,12 +48,19 @@ TIMEOUT_S = 20.0
 
 
 class Engine:
-    """Answers anything with one zero."""
+    """Answers anything with one zero, goes on from anything by counting."""
 
     def run(self, texts: tuple[str, ...], mark: Any = lambda _: None) -> Output:
         for moment in ("tokenized", "waited", "inferred"):
             mark(moment)
         return Output((1, 1), bytes(4))
+
+    def generate(self, request: Generate, mark: Any = lambda _: None) -> Iterator[Part]:
+        for moment in ("tokenized", "waited"):
+            mark(moment)
+        for number in range(request.max_new_tokens):
+            mark("inferred")
+            yield Part(number, f" {number}")
 
     def parity(self) -> Mapping[str, str]:
         return {}
@@ -102,4 +109,4 @@ def running() -> Iterator[Enclave]:
 def open_one(
     stream: socket.socket, expected: Expected = EXPECTED, now: datetime = forge.NOW
 ) -> ClientSession:
-    return open_session(Channel(stream), expected, now)
+    return open_session(TimedChannel(stream), expected, now)

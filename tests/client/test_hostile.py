@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
@@ -250,10 +249,10 @@ ALERT = frame(Type.ALERT, b"")
 
 def last_words(stream: socket.socket) -> bytes:
     """Everything up to the end, but for an honest SERVER_HELLO in front."""
+    stream.settimeout(TIMEOUT_S)
     data = b""
-    with suppress(ConnectionResetError):  # as an end looks where we sent more than was read
-        while part := stream.recv(65536):
-            data += part
+    while part := stream.recv(65536):
+        data += part
     if data[1:2] == bytes([Type.SERVER_HELLO]):
         data = data[HEADER.size + HEADER.unpack_from(data)[2] :]
     return data

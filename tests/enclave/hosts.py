@@ -7,17 +7,53 @@ import socket
 import ssl
 import threading
 from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from bench.emulators import keyring
 from bench.emulators.cms import wrap
-from bench.emulators.keyring import REGION
-from enclave.tee.aws import Credentials, decrypt_with_recipient
-from tests.emulators.parties import PRIVATE_KEY
+from bench.emulators.keyring import INSTANCE, REGION
+from enclave.tee.aws import Access, Credentials, Recipient, decrypt_with_recipient
+from tests.emulators.parties import PRIVATE_KEY, Parties
 
 ARN = "arn:aws:kms:local-1:000000000000:key/0b0bb1e0-0000-4000-8000-000000000000"
 DATA_KEY = bytes(range(32))
 HELD = Credentials("AKIA0000000000000000", "secret")
+RECIPIENT = Recipient(b"document" * 3000, PRIVATE_KEY)
 URL = "http://kms.emulated"
+
+Dial = Callable[[int], socket.socket]
+
+
+def hybrid(folder: Path) -> Dial:
+    """Dial as an enclave does: a Unix socket named after the parent's port."""
+
+    def dial(port: int) -> socket.socket:
+        stream = socket.socket(socket.AF_UNIX)
+        stream.connect(str(folder / f"v.sock_{port}"))
+        return stream
+
+    return dial
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 0
+
+
+def credentials(parties: Parties) -> Credentials:
+    principal = keyring.load(parties.state).principal(INSTANCE)
+    return Credentials(principal.access_key_id, principal.secret_access_key)
+
+
+def caller(parties: Parties, url: str, dial: Dial) -> Access:
+    return Access(dial, url, REGION, credentials(parties), tls=None)
+
+
+def attested(document: bytes) -> Recipient:
+    return Recipient(document, PRIVATE_KEY)
 
 
 class Host:
@@ -76,7 +112,9 @@ def envelope(secret: bytes = DATA_KEY) -> str:
     return b64encode(blob).decode()
 
 
+def access(host: Host, *, url: str = URL, tls: ssl.SSLContext | None = None) -> Access:
+    return Access(host.dial, url, REGION, HELD, tls)
+
+
 def release(host: Host, *, url: str = URL, tls: ssl.SSLContext | None = None) -> bytes:
-    return decrypt_with_recipient(
-        host.dial, url, REGION, HELD, b"blob", {}, ARN, b"document" * 3000, PRIVATE_KEY, tls=tls
-    )
+    return decrypt_with_recipient(access(host, url=url, tls=tls), RECIPIENT, ARN, {}, b"blob")

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
+from bench.client.channel import TimedChannel
 from bench.client.session import ClientSession, open_session
 from bench.emulators import pki
 from bench.emulators.nsm import NsmEmulator
@@ -23,8 +24,7 @@ from enclave.stages import Stages
 from enclave.tee import ECHO_PORT, SERVICE_PORT, Tee
 from enclave.tee.channels import HybridVsock
 from enclave.tee.nsm import Nsm
-from enclave.wire.frames import Channel
-from enclave.wire.messages import Output
+from enclave.wire.messages import Generate, Output, Part
 from enclave.wire.settings import Settings
 from tests.emulators.parties import MODULE, PCRS
 from tests.wire.sealing import DIGEST, MANIFEST
@@ -36,16 +36,46 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Hand:
+    """A clock that only a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Engine:
-    """Answers with zeros; `fault` is raised instead, when set."""
+    """Answers with zeros, and goes on from a prompt by counting, `words` at the most.
+
+    `fault` is raised instead, when set. Whoever is told to wait for `go` does so at each word.
+    """
 
     fault: Exception | None = None
+    words = 3
+    go: threading.Semaphore | None = None
+    left = 0
 
     def run(self, texts: tuple[str, ...], mark: Callable[[str], None]) -> Output:
         if self.fault is not None:
             raise self.fault
         mark("inferred")
         return Output((len(texts), 4), bytes(16 * len(texts)))
+
+    def generate(self, request: Generate, mark: Callable[[str], None]) -> Iterator[Part]:
+        try:
+            for number in range(min(self.words, request.max_new_tokens)):
+                if self.go is not None:
+                    assert self.go.acquire(timeout=SECONDS)
+                mark("inferred")
+                yield Part(number, f" {number}")
+            if self.fault is not None:
+                raise self.fault
+            mark("inferred")
+        except GeneratorExit:
+            self.left += 1
+            raise
 
     def parity(self) -> dict[str, str]:
         return {}
@@ -97,7 +127,7 @@ class Running:
     @contextmanager
     def session(self) -> Iterator[ClientSession]:
         with self.connect() as stream:
-            yield open_session(Channel(stream), self.expected, now())
+            yield open_session(TimedChannel(stream), self.expected, now())
 
     def answers(self) -> bool:
         """Whether a newcomer is verified, answered and given a receipt that holds."""
@@ -109,6 +139,22 @@ class Running:
     def settle(self) -> None:
         """Wait until the service has noticed that everyone is gone."""
         until(lambda: self.service.sessions.taken == 0 and self.service.half_open.taken == 0)
+
+
+class Counting:
+    """A stream that notes how much came at a time."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self.sizes: list[int] = []
+
+    def recv_into(self, buffer: memoryview) -> int:
+        count = self._stream.recv_into(buffer)
+        self.sizes.append(count)
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from bench.emulators import keyring, objects
-from bench.emulators.keyring import INSTANCE, OWNER, REGION
+from bench.emulators import objects
+from bench.emulators.keyring import OWNER, REGION
 from bench.host.relay import Relay
 from enclave.tee import KMS_PORT, OBJECTS_PORT, aws
-from enclave.tee.aws import Credentials, decrypt_with_recipient, get_object
+from enclave.tee.aws import Access, Credentials, decrypt_with_recipient, get_object
 from enclave.tee.cms import UNREADABLE, KeyReleaseError
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
-from enclave.wire.sealed import Manifest
+from enclave.wire.manifest import Manifest
 from enclave.wire.settings import Settings
-from tests.emulators.parties import CONTEXT, PCRS, PRIVATE_KEY, Parties, serving
-from tests.enclave.hosts import ARN, DATA_KEY, HELD, URL, Host, envelope, http, json_reply, release
-
-Dial = Callable[[int], socket.socket]
-
-
-def hybrid(folder: Path) -> Dial:
-    """Dial as an enclave does: a Unix socket named after the parent's port."""
-
-    def dial(port: int) -> socket.socket:
-        stream = socket.socket(socket.AF_UNIX)
-        stream.connect(str(folder / f"v.sock_{port}"))
-        return stream
-
-    return dial
-
-
-def address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or 0
-
+from tests.emulators.parties import CONTEXT, PCRS, Parties, serving
+from tests.enclave.hosts import (
+    ARN,
+    DATA_KEY,
+    HELD,
+    RECIPIENT,
+    URL,
+    Dial,
+    Host,
+    access,
+    address,
+    attested,
+    caller,
+    credentials,
+    envelope,
+    http,
+    hybrid,
+    json_reply,
+    release,
+)
 
 # The real exchange: boto3 and emulators on one side, this code behind a relay on the other
 
@@ -56,32 +55,26 @@ def released(tmp_path: Path) -> Iterator[tuple[Parties, str, Dial, bytes, bytes]
         yield parties, url, hybrid(tmp_path), made["Plaintext"], made["CiphertextBlob"]
 
 
-def credentials(parties: Parties) -> Credentials:
-    principal = keyring.load(parties.state).principal(INSTANCE)
-    return Credentials(principal.access_key_id, principal.secret_access_key)
-
-
 def test_key_is_released_to_an_attested_enclave(tmp_path: Path) -> None:
     with released(tmp_path) as (parties, url, dial, data_key, wrapped):
-        holder, document = credentials(parties), parties.document()
-        arguments = (dial, url, REGION, holder, wrapped, CONTEXT, parties.arn, document)
-        assert decrypt_with_recipient(*arguments, PRIVATE_KEY) == data_key
+        place, recipient = caller(parties, url, dial), attested(parties.document())
+        assert decrypt_with_recipient(place, recipient, parties.arn, CONTEXT, wrapped) == data_key
 
 
 @pytest.mark.attack(32)
 def test_refusals_carry_the_services_own_code(tmp_path: Path) -> None:
     with released(tmp_path) as (parties, url, dial, _, wrapped):
-        holder, document = credentials(parties), parties.document()
-        other_image = parties.document(pcrs=PCRS | {0: b"\x01" * 48})
+        place, recipient = caller(parties, url, dial), attested(parties.document())
+        other_image = attested(parties.document(pcrs=PCRS | {0: b"\x01" * 48}))
         other_context = CONTEXT | {"version": "2"}
-        forger = Credentials(holder.access_key_id, "wrong")
-        start, arn, key = (dial, url, REGION), parties.arn, PRIVATE_KEY
+        forger = replace(place, credentials=replace(place.credentials, secret_access_key="wrong"))
+        arn = parties.arn
         with pytest.raises(KeyReleaseError, match="AccessDeniedException"):
-            decrypt_with_recipient(*start, holder, wrapped, CONTEXT, arn, other_image, key)
+            decrypt_with_recipient(place, other_image, arn, CONTEXT, wrapped)
         with pytest.raises(KeyReleaseError, match="InvalidCiphertextException"):
-            decrypt_with_recipient(*start, holder, wrapped, other_context, arn, document, key)
+            decrypt_with_recipient(place, recipient, arn, other_context, wrapped)
         with pytest.raises(KeyReleaseError, match="InvalidSignatureException"):
-            decrypt_with_recipient(*start, forger, wrapped, CONTEXT, arn, document, key)
+            decrypt_with_recipient(forger, recipient, arn, CONTEXT, wrapped)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +93,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[objects.Ob
 CONTENT = bytes(range(256)) * 20_000
 
 
+def reader(running: objects.ObjectStore, dial: Dial) -> Access:
+    held = Credentials(running.access_key_id, running.secret_access_key)
+    return Access(dial, running.endpoint_url, REGION, held, tls=None)
+
+
 def read_all(stream: aws.S3Object, piece: int) -> bytes:
     data = bytearray(stream.length)
     done = 0
@@ -114,24 +112,21 @@ def test_object_streams_into_the_readers_buffer(
     store: tuple[objects.ObjectStore, Dial], piece: int
 ) -> None:
     running, dial = store
-    held = Credentials(running.access_key_id, running.secret_access_key)
-    stream = get_object(dial, running.endpoint_url, REGION, held, "bucket", "tiny/weights.sealed")
+    stream = get_object(reader(running, dial), "bucket", "tiny/weights.sealed")
     assert stream.length == len(CONTENT)
     assert read_all(stream, piece) == CONTENT
 
 
 def test_empty_object(store: tuple[objects.ObjectStore, Dial]) -> None:
     running, dial = store
-    held = Credentials(running.access_key_id, running.secret_access_key)
-    stream = get_object(dial, running.endpoint_url, REGION, held, "bucket", "empty")
+    stream = get_object(reader(running, dial), "bucket", "empty")
     assert stream.length == 0 and stream.readinto(memoryview(bytearray(1))) == 0
 
 
 def test_absent_object_is_named(store: tuple[objects.ObjectStore, Dial]) -> None:
     running, dial = store
-    held = Credentials(running.access_key_id, running.secret_access_key)
     with pytest.raises(RemoteProtocolError, match="object 'nothing': NoSuchKey"):
-        get_object(dial, running.endpoint_url, REGION, held, "bucket", "nothing")
+        get_object(reader(running, dial), "bucket", "nothing")
 
 
 def test_canned_reply_in_good_order_is_believed() -> None:
@@ -191,9 +186,7 @@ def test_spoilt_reply_is_fatal(answer: bytes, reason: str) -> None:
 @pytest.mark.attack(33)
 def test_key_has_to_be_named_by_its_full_arn() -> None:
     with pytest.raises(LocalProtocolError, match="alias/mine"):
-        decrypt_with_recipient(
-            Host(b"").dial, URL, REGION, HELD, b"blob", {}, "alias/mine", b"doc", PRIVATE_KEY
-        )
+        decrypt_with_recipient(access(Host(b"")), RECIPIENT, "alias/mine", {}, b"blob")
 
 
 @pytest.mark.attack(27)
@@ -207,7 +200,9 @@ def test_silent_host_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
         return near
 
     with pytest.raises(KeyReleaseError, match="timed out"):
-        decrypt_with_recipient(dial, URL, REGION, HELD, b"blob", {}, ARN, b"document", PRIVATE_KEY)
+        decrypt_with_recipient(
+            Access(dial, URL, REGION, HELD, tls=None), RECIPIENT, ARN, {}, b"blob"
+        )
     ends[0].close()
 
 
@@ -215,7 +210,7 @@ def test_silent_host_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(answer: bytes) -> aws.S3Object:
-    return get_object(Host(answer).dial, "http://s3.emulated", REGION, HELD, "bucket", "key")
+    return get_object(access(Host(answer), url="http://s3.emulated"), "bucket", "key")
 
 
 @pytest.mark.attack(24, 27)
@@ -268,12 +263,13 @@ def test_manifest_and_settings_name_key_and_object(
             nonce_prefix=bytes(7),
             key_commitment=bytes(32),
         )
-        key = aws.release_key(dial, chosen(url, held), manifest, PRIVATE_KEY, parties.document())
+        recipient = attested(parties.document())
+        key = aws.release_key(dial, chosen(url, held), manifest, recipient, tls=None)
     assert key == data_key
     held = Credentials(running.access_key_id, running.secret_access_key)
     for prefix, name in (("tiny", "weights.sealed"), ("", "tiny/weights.sealed")):
         settings = chosen(running.endpoint_url, held, prefix)
-        assert aws.fetch(objects_dial, settings, name).length == len(CONTENT)
+        assert aws.fetch(objects_dial, settings, name, tls=None).length == len(CONTENT)
 
 
 def chosen(endpoint: str, held: Credentials, prefix: str = "") -> Settings:

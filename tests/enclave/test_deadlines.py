@@ -76,11 +76,22 @@ def test_the_pace_of_a_body_never_prolongs_a_phase() -> None:
 @pytest.mark.attack(27)
 def test_an_idle_peer_has_so_long_for_a_whole_header() -> None:
     drip = Drip(frame(Type.END, 0), 50.0)
-    stream, channel = timed(drip, 10)
+    stream, channel = timed(drip, 1000)
     stream.idle(100)
     with pytest.raises(TimeoutError):
         channel.receive(Type.END)
     assert drip.now == pytest.approx(100)
+
+
+@pytest.mark.attack(28)
+def test_a_peer_that_is_never_idle_ends_with_its_phase() -> None:
+    drip = Drip(frame(Type.END, 0) * 1000, 1.0, step=HEADER.size)
+    stream, channel = timed(drip, 60)
+    with pytest.raises(TimeoutError):
+        while True:
+            stream.idle(10)
+            channel.receive(Type.END)
+    assert drip.now == pytest.approx(60)
 
 
 @pytest.mark.attack(27)
@@ -89,7 +100,7 @@ def test_a_body_comes_at_a_least_pace(factor: float, comes: bool) -> None:
     length = 1 << 20
     step = int(LEAST_BYTES_PER_SECOND * factor)
     drip = Drip(frame(Type.ECHO, length), 1.0, step=step)
-    stream, channel = timed(drip, 10)
+    stream, channel = timed(drip, 3600)
     stream.idle(600)
     if comes:
         assert len(channel.receive(Type.ECHO).body) == length
@@ -108,3 +119,18 @@ def test_a_peer_that_reads_nothing_ends_a_send() -> None:
         with pytest.raises(TimeoutError):
             stream.sendall(bytes(8 << 20))
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.attack(45)
+@pytest.mark.parametrize("unread", [0, 1, 100_000])
+def test_a_stream_ends_in_good_order_whatever_lies_unread(unread: int) -> None:
+    near, far = socket.socketpair()
+    with far:
+        far.sendall(bytes(unread))
+        stream = TimedStream(near, 10)
+        stream.sendall(b"last words")
+        stream.close()
+        assert far.recv(100) == b"last words"
+        assert far.recv(100) == b""
+        with pytest.raises(BrokenPipeError):
+            far.send(b"more")

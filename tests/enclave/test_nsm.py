@@ -25,6 +25,7 @@ from enclave.tee.nsm import (
     Nsm,
     NsmError,
     Pcr,
+    Transact,
     device,
 )
 from enclave.wire.errors import LocalProtocolError
@@ -211,9 +212,9 @@ def test_any_answer_is_understood_or_refused_by_name(answer: bytes) -> None:
 class Driver:
     """`ioctl` of a kernel driver with an emulated module behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, transact: Transact) -> None:
         self.calls: list[int] = []
-        self._transact = emulator().transact
+        self._transact = transact
 
     def __call__(self, descriptor: int, request: int, argument: bytearray) -> int:
         self.calls.append(request)
@@ -234,7 +235,7 @@ def test_the_request_number_is_the_drivers() -> None:
 def test_the_device_carries_requests_and_answers(tmp_path: Path) -> None:
     path = tmp_path / "nsm"
     path.touch()
-    driver = Driver()
+    driver = Driver(emulator().transact)
     nsm = Nsm(device(path, driver))
     data = nsm.attest(nonce=bytes(512), user_data=bytes(512), public_key=bytes(1024))
     assert nitro.authenticate(data, root=ROOT.der, now=NOW).nonce == bytes(512)

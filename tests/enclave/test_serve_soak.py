@@ -25,7 +25,7 @@ from bench.client.session import ClientSession
 from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import HEADER, VERSION, Channel, Type
-from enclave.wire.messages import MAX_TEXT_BYTES, ClientHello
+from enclave.wire.messages import MAX_TEXT_BYTES, ClientHello, Generate, Part
 from tests.enclave.service import Running, serving
 
 COUNT = int(os.environ.get("SOAK", "300"))
@@ -123,6 +123,19 @@ def a_long_text(running: Running) -> None:
         sealed(session, Type.REQUEST, cbor.encode({1: ["x" * (MAX_TEXT_BYTES + 1)]}))
 
 
+def a_prompt_and_hang_up(running: Running) -> None:
+    with running.session() as session:
+        next(session.generate("count", 4096))
+
+
+def a_part_of_our_own(running: Running) -> None:
+    with running.session() as session:
+        channel, sealing = session._session._channel, session._session._sealing
+        assert sealing is not None
+        channel.send(Type.GENERATE, sealing.seal(Type.GENERATE, Generate("x", 9, 0, 0).encode()))
+        channel.send(Type.PART, sealing.seal(Type.PART, Part(1, "x").encode()))
+
+
 def reset(running: Running) -> None:
     with running.connect() as stream:
         hello(stream)
@@ -143,6 +156,8 @@ HOSTILE: list[Callable[[Running], None]] = [
     no_cbor,
     a_million_of_everything,
     a_long_text,
+    a_prompt_and_hang_up,
+    a_part_of_our_own,
     reset,
 ]
 

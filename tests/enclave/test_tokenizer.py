@@ -88,8 +88,53 @@ def test_bytes_that_are_no_tokenizer_are_refused(data: bytes) -> None:
         Tokenizer(data)
 
 
-def test_a_vocabulary_without_padding_is_refused() -> None:
+def test_a_vocabulary_without_padding_takes_no_batch_that_needs_it() -> None:
     made = json.loads(published(padding=None, added_tokens=[]))
     made["model"]["vocab"]["[PADDING]"] = made["model"]["vocab"].pop("[PAD]")
+    tokenizer = Tokenizer(json.dumps(made).encode())
+    assert tokenizer.encode(["ab", "cd"])[0].shape == (2, 4)
     with pytest.raises(RemoteProtocolError, match="has no token"):
-        Tokenizer(json.dumps(made).encode())
+        tokenizer.encode(["ab", "a"])
+
+
+def test_a_prompt_carries_the_special_tokens_of_its_file(tokenizer: Tokenizer) -> None:
+    ids, _ = tokenizer.encode(["abc"])
+    assert tokenizer.encode_prompt("abc") == ids[0].tolist()
+    assert len(tokenizer.encode_prompt("a " * 999)) == 256
+
+
+def bytewise(**changes: object) -> bytes:
+    """A byte-level tokenizer without merges or special tokens: one token for each byte."""
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {character: index for index, character in enumerate(alphabet)}
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    return json.dumps(json.loads(made.to_str()) | changes).encode()
+
+
+def test_a_character_comes_with_the_last_of_its_tokens() -> None:
+    tokenizer = Tokenizer(bytewise())
+    decoder = tokenizer.decoder()
+    ids = tokenizer.encode_prompt("a\N{GRINNING FACE}b")
+    assert [decoder.step(token) for token in ids] == ["a", "", "", "", "\N{GRINNING FACE}", "b"]
+
+
+def test_two_answers_are_decoded_apart() -> None:
+    tokenizer = Tokenizer(bytewise())
+    face = tokenizer.encode_prompt("\N{GRINNING FACE}")
+    one, two = tokenizer.decoder(), tokenizer.decoder()
+    assert [one.step(token) for token in face[:3]] == ["", "", ""]
+    assert [two.step(token) for token in face] == ["", "", "", "\N{GRINNING FACE}"]
+
+
+@pytest.mark.parametrize("call", ["encode", "encode_prompt"])
+def test_a_text_of_no_tokens_is_refused(call: str) -> None:
+    tokenizer = Tokenizer(bytewise())
+    with pytest.raises(RemoteProtocolError, match="no tokens"):
+        getattr(tokenizer, call)([""] if call == "encode" else "")
+
+
+def test_a_prompt_that_is_not_unicode_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(RemoteProtocolError, match="not Unicode"):
+        tokenizer.encode_prompt("a\ud800")

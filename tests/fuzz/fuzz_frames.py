@@ -6,16 +6,28 @@ from typing import Any
 
 from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import HEADER, VERSION, Channel, Type
-from enclave.wire.messages import ClientHello, Collect, Output, Request, Response
+from enclave.wire.messages import (
+    ClientHello,
+    Collect,
+    Completion,
+    Generate,
+    Output,
+    Part,
+    Request,
+    Response,
+)
 from tests.wire.streams import Pipe
 
 OUTPUT = Output((1, 2), bytes(8))
-MESSAGES: dict[Type, Any] = {
+MESSAGES: dict[Type, Any] = {  # and two that come within others, in frames of any content
     Type.CLIENT_HELLO: ClientHello(bytes(32)),
     Type.REQUEST: Request(("text", "more")),
     Type.RESPONSE: Response(OUTPUT.encode(), b"receipt"),
     Type.COLLECT: Collect(bytes(32)),
+    Type.GENERATE: Generate("prompt", 9, 700, 1),
+    Type.PART: Part(300, " text"),
     Type.ECHO: OUTPUT,
+    Type.REPORT: Completion((1, 300), " text", "stop"),
 }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from enclave.wire import sealed
 from enclave.wire.errors import RemoteProtocolError, VerificationError
+from enclave.wire.manifest import Manifest, verify_manifest
 from enclave.wire.settings import Settings
 from tests.wire.sealing import MANIFEST, OWNER, SIGNED
 
@@ -16,8 +16,8 @@ SEEDS = (SIGNED, MANIFEST.encode(), SETTINGS.encode())
 
 def judge(data: bytes) -> None:
     with suppress(VerificationError):
-        assert sealed.verify_manifest(data, OWNER.public_key())[0] == MANIFEST
+        assert verify_manifest(data, OWNER.public_key())[0] == MANIFEST
     with suppress(RemoteProtocolError):
-        assert sealed.Manifest.decode(data).encode() == data
+        assert Manifest.decode(data).encode() == data
     with suppress(RemoteProtocolError):
         assert Settings.decode(data).encode() == data

@@ -14,7 +14,7 @@ import pytest
 from bench import measure
 from bench.emulators import estate
 from bench.image import build
-from bench.platforms import Shape, local
+from bench.platforms import Shape, local, owner
 from bench.probes import Workload
 from bench.weights import seal, seeded
 
@@ -38,6 +38,7 @@ ROW = {
     "sha256": "-",
     "seed": "7",
     "config": " ".join(f"{name}={value}" for name, value in DIMENSIONS.items()),
+    "precision": "fp32",
     "title": "Tiny",
     "license": "Apache-2.0",
 }
@@ -50,7 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> local.Files:
     state = folder / "emulators"
     public = estate.provision(state, datetime.now(UTC))
     seeded.fetch(ROW, folder / "source")
-    key = local.data_key(state, seal.context("tiny", "1"))
+    key = owner.data_key(state, seal.context("tiny", "1"))
     seal.seal(
         folder / "source",
         folder / "sealed",
@@ -109,25 +110,43 @@ WORKLOAD = Workload(
     load_requests=4,
     payload_bytes=(64,),
     round_trips=2,
+    security_blocks=1,
+    padding=(0, 4096),
 )
 
 
-@pytest.fixture(scope="session")
-def job(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> measure.Job:
-    """A whole tier 1, measured for real in two boots, as small as it can be."""
-    folder = tmp_path_factory.mktemp("records")
+TIERS = {
+    1: ["boot", "request", "transport", "load", "memory"],
+    4: ["release", "handshake", "receipt", "padding", "compliance"],
+}
+
+
+def measured(machine: local.Machine, folder: Path, tier: int, boots: int) -> measure.Job:
+    """A whole tier, measured for real, as small as it can be."""
     job = measure.Job(
-        tier=1,
+        tier=tier,
         instance="test",
         model="tiny",
         repetition=1,
         repetitions=1,
-        boots=2,
+        boots=boots,
         seed=1,
-        probes=["boot", "request", "transport", "load", "memory"],
+        probes=TIERS[tier],
         workload=WORKLOAD,
-        records=folder / "tier1.jsonl",
-        evidence=folder / "tier1.evidence.cbor",
+        records=folder / f"tier{tier}.jsonl",
+        evidence=folder / f"tier{tier}.evidence.cbor",
     )
     measure.tier(machine, job)
     return job
+
+
+@pytest.fixture(scope="session")
+def job(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> measure.Job:
+    """Tier 1 in two boots."""
+    return measured(machine, tmp_path_factory.mktemp("records"), tier=1, boots=2)
+
+
+@pytest.fixture(scope="session")
+def security(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> measure.Job:
+    """Tier 4 in one boot."""
+    return measured(machine, tmp_path_factory.mktemp("records"), tier=4, boots=1)

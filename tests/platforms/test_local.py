@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from bench.client.channel import TimedChannel
 from bench.client.talks import AttestedTalk
 from bench.image import ImageError
 from bench.platforms import SERVICE_PORT, Endpoint, PlatformError, local
 from bench.verify.evidence import Expected
 from enclave.wire.errors import RemoteProtocolError, VerificationError
-from enclave.wire.frames import Channel
 from tests.platforms.conftest import SESSIONS, SHAPE
 
 
 def talk(
     machine: local.Machine, endpoint: Endpoint, expected: Expected | None = None
 ) -> AttestedTalk:
-    channel = Channel(endpoint.connect(SERVICE_PORT))
+    channel = TimedChannel(endpoint.connect(SERVICE_PORT))
     return AttestedTalk(channel, expected or machine.expected(), datetime.now(UTC))
 
 
@@ -45,7 +45,9 @@ def test_a_verified_session_answers_with_receipts(
     report = session.report()
     session.close()
     assert len(session.evidence.receipts) == 2
-    assert [row[0] for row in report["boot_ns"]][-1] == "first_inference"  # type: ignore[index,union-attr]
+    stages = {name: (elapsed, begin) for name, elapsed, begin in report["boot_ns"]}  # type: ignore[attr-defined]
+    assert list(stages)[-1] == "first_inference"
+    assert stages["manifest"][1] < sum(stages["import"])  # the model comes while torch is imported
 
 
 def test_the_enclave_says_from_inside_how_isolated_it_is(
@@ -105,7 +107,7 @@ def test_the_emulated_root_has_to_be_named(machine: local.Machine) -> None:
 
 @pytest.mark.attack(2)
 def test_evidence_is_refused_a_day_later(machine: local.Machine, enclave: Endpoint) -> None:
-    channel = Channel(enclave.connect(SERVICE_PORT))
+    channel = TimedChannel(enclave.connect(SERVICE_PORT))
     with pytest.raises(VerificationError):
         AttestedTalk(channel, machine.expected(), datetime.now(UTC) + timedelta(days=1))
 

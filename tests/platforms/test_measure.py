@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,14 +15,27 @@ from bench import measure, records
 from bench.analysis import evidence
 from bench.emulators.estate import Public
 from bench.platforms import SIDES, local
-from bench.probes import boot, load, memory, request, transport
+from bench.probes import (
+    boot,
+    compliance,
+    handshake,
+    load,
+    memory,
+    padding,
+    receipt,
+    release,
+    transport,
+)
+from bench.probes import request as requests
 from enclave.wire.errors import VerificationError
+from enclave.wire.frames import HEADER
+from enclave.wire.records import TAG_BYTES
 
 
-def check(files: local.Files, folder: Path) -> list[evidence.Checked]:
+def check(files: local.Files, folder: Path, tier: int = 1) -> list[evidence.Checked]:
     return evidence.check_all(
-        records=[folder / "tier1.jsonl"],
-        evidence=[folder / "tier1.evidence.cbor"],
+        records=[folder / f"tier{tier}.jsonl"],
+        evidence=[folder / f"tier{tier}.evidence.cbor"],
         measurements=files.measurements,
         manifests=[files.sealed / "manifest.cose"],
         authority=files.state / "public.json",
@@ -29,12 +43,17 @@ def check(files: local.Files, folder: Path) -> list[evidence.Checked]:
     )
 
 
-def test_every_probe_says_what_it_declares(job: measure.Job) -> None:
+TIERS: dict[str, tuple[ModuleType, ...]] = {
+    "job": (boot, load, memory, requests, transport),
+    "security": (compliance, handshake, padding, receipt, release),
+}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_probe_says_what_it_declares(tier: str, request: pytest.FixtureRequest) -> None:
+    job: measure.Job = request.getfixturevalue(tier)
     found = {observation.metric for observation in records.read(job.records).observations}
-    declared = {
-        name for probe in (boot, load, memory, request, transport) for name in probe.METRICS
-    }
-    assert found == declared
+    assert found == {name for probe in TIERS[tier] for name in probe.METRICS}
 
 
 def test_sides_take_turns_in_mirrored_blocks(job: measure.Job) -> None:
@@ -59,6 +78,26 @@ def test_the_whole_chain_holds(job: measure.Job, files: local.Files) -> None:
     assert (row.boots, row.sessions) == (2, 2 * (1 + 2 * (1 + 2)))
     assert row.receipts == 2 * (requests + load)
     assert "verified" in (job.records.parent / "evidence.csv").read_text()
+
+
+def test_the_chain_holds_for_sessions_and_receipts(
+    security: measure.Job, files: local.Files
+) -> None:
+    (row,) = check(files, security.records.parent, tier=4)
+    each = 2 * (1 + 1)  # blocks with the warm-up, both ways
+    paddings = 2  # sizes, each beside a session that is not padded
+    assert (row.boots, row.sessions) == (1, 1 + each + paddings)
+    assert row.receipts == each + each + paddings * each  # sessions, receipts, padding
+
+
+def test_padding_fills_answers_up_to_its_buckets(security: measure.Job) -> None:
+    sizes: dict[tuple[str, object], set[float]] = {}
+    for seen in records.read(security.records).observations:
+        if seen.metric == "answer_size":
+            place = seen.side, dict(seen.at)["bucket_bytes"]
+            sizes.setdefault(place, set()).add(seen.value)
+    assert sizes["padded", 4096] == {HEADER.size + 4096 + TAG_BYTES}
+    assert max(sizes["padded", 0] | sizes["enclave", 0] | sizes["enclave", 4096]) < 2048
 
 
 def test_a_boot_that_was_measured_survives_a_kill(

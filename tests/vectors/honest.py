@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from enclave.wire import cbor, sealed
 from enclave.wire.batch import Statement
+from enclave.wire.manifest import Manifest
 from enclave.wire.receipt import Measurements, Receipt
-from enclave.wire.sealed import Manifest
 
 SIGNER = bytes(range(32))
 OTHER = bytes(range(32, 64))
@@ -53,4 +54,5 @@ MANIFEST = Manifest(
     encryption_context={"model": "tiny", "version": "1"},
     nonce_prefix=b"prefix7",
     key_commitment=sealed.commit(DATA_KEY),
+    weights_blake3=blake3(WEIGHTS).digest(),
 )

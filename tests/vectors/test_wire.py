@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from enclave.wire import batch, receipt, sealed
 from enclave.wire.errors import VerificationError
+from enclave.wire.manifest import verify_manifest
 from tests.vectors.make_wire import FOLDER, vectors
 from tests.vectors.vector import Vector
 
@@ -40,23 +41,33 @@ def verify(vector: Vector) -> None:
     if vector.kind == "chunk":
         open_chunk(vector, **header)
         return
+    if vector.kind == "weights":
+        open_weights(vector, **header)
+        return
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(header.pop("key")))
     if vector.kind == "receipt":
         expected = {name: expectation(name, value) for name, value in header.items()}
         receipt.verify(vector.data, key, expected=receipt.Expected(**expected))
     else:
-        {"statement": batch.verify, "manifest": sealed.verify_manifest}[vector.kind](
-            vector.data, key
-        )
+        {"statement": batch.verify, "manifest": verify_manifest}[vector.kind](vector.data, key)
 
 
 def open_chunk(
     vector: Vector, *, manifest: str, index: str, data_key: str, plaintext: str = ""
 ) -> None:
+    assert opener(manifest, data_key).open_chunk(int(index), vector.data).hex() == plaintext
+
+
+def open_weights(vector: Vector, *, manifest: str, data_key: str, plaintext: str = "") -> None:
+    size = 64 + sealed.TAG_BYTES
+    chunks = [vector.data[at : at + size] for at in range(0, len(vector.data), size)]
+    assert b"".join(opener(manifest, data_key).open(chunks)).hex() == plaintext
+
+
+def opener(manifest: str, data_key: str) -> sealed.Opener:
     signed = read(FOLDER / manifest)
     owner = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed.header["key"]))
-    opener = sealed.Opener(*sealed.verify_manifest(signed.data, owner), bytes.fromhex(data_key))
-    assert opener.open_chunk(int(index), vector.data).hex() == plaintext
+    return sealed.Opener(*verify_manifest(signed.data, owner), bytes.fromhex(data_key))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench.analysis import evidence
-from bench.verify import chain, document, nitro, steps
+from bench.verify import chain, confidential_space, document, nitro, sessions, steps
 from bench.verify import evidence as session
-from enclave.wire import batch, receipt, sealed
+from enclave.wire import batch, manifest, receipt
 
 
 def numbered(text: str | None) -> int:
@@ -26,8 +26,12 @@ def numbered(text: str | None) -> int:
         (steps.AUTHENTIC, nitro.authenticate),
         (steps.ACCEPTABLE, nitro.accept),
         (steps.RECEIPT, receipt.verify),
-        (steps.MANIFEST, sealed.verify_manifest),
+        (steps.MANIFEST, manifest.verify_manifest),
         (steps.EVIDENCE, evidence),
+        (steps.STATEMENT, batch.verify),
+        (steps.TOKEN_PKI, confidential_space.authenticate_pki),
+        (steps.TOKEN_OIDC, confidential_space.authenticate_oidc),
+        (steps.TOKEN_ACCEPTABLE, confidential_space.accept),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -41,22 +45,22 @@ def test_there_are_as_many_steps_as_the_verifier_numbers(
     ("modules", "procedures"),
     [
         ((nitro, chain, document), (steps.AUTHENTIC, steps.ACCEPTABLE)),
-        ((sealed,), (steps.MANIFEST,)),
-        ((evidence, session, batch, nitro, chain, document), (steps.EVIDENCE,)),
+        ((manifest,), (steps.MANIFEST,)),
+        ((evidence, session, sessions, batch, nitro, chain, document), (steps.EVIDENCE,)),
+        ((batch,), (steps.STATEMENT,)),
+        ((confidential_space,), (steps.TOKEN_PKI, steps.TOKEN_ACCEPTABLE)),
     ],
-    ids=["document", "manifest", "evidence"],
+    ids=["document", "manifest", "evidence", "statement", "token"],
 )
 def test_every_failure_of_a_verifier_has_a_number(modules: Any, procedures: Any) -> None:
     names = {name for module in modules for name in raised(Path(module.__file__))}
-    elsewhere = {"data key", "sealed chunk"}  # of sealed, but of opening and not of the manifest
     assert names
-    unknown = {n for n in names - elsewhere if not any(p.number(n) for p in procedures)}
-    assert {name for name in unknown if not name.startswith("chunk")} == set()
+    assert {name for name in names if not any(p.number(name) for p in procedures)} == set()
 
 
 def raised(path: Path) -> set[str]:
     """Literal step names that a module raises, by whichever of its own helpers."""
-    calls = ("VerificationError", "_error", "_same", "_check_bound", "_refuse")
+    calls = ("VerificationError", "_error", "_same", "_check_bound", "_check_equal", "_refuse")
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:

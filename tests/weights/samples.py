@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.weights import CONFIG, SOURCE, TOKENIZER, WEIGHTS, deposit, seeded
-from enclave.models import minilm
+from enclave.models import bert
 
 DIMENSIONS = {
     "vocab_size": 150,
@@ -20,7 +20,7 @@ DIMENSIONS = {
 }
 CELL = " ".join(f"{name}={value}" for name, value in DIMENSIONS.items())
 FILES = {
-    WEIGHTS: b"".join(seeded.weights(minilm.shapes(DIMENSIONS), 7)),
+    WEIGHTS: b"".join(seeded.weights(bert.shapes(DIMENSIONS), 7)),
     TOKENIZER: seeded.tokenizer(),
     CONFIG: json.dumps(DIMENSIONS | {"model_type": "bert"}).encode(),
 }
@@ -40,6 +40,7 @@ def row(source: str, /, **cells: str) -> dict[str, str]:
         "sha256": digest(WEIGHTS),
         "seed": "-",
         "config": "-",
+        "precision": "fp32",
         "title": "Tiny",
         "license": "Apache-2.0",
     } | cells
@@ -63,5 +64,5 @@ def assert_complete(folder: Path, source: str) -> deposit.Deposit:
     assert (found.model, found.version, found.architecture) == ("tiny", "3", "bert")
     assert (found.source, found.license) == (source, "Apache-2.0")
     assert {name: found.config[name] for name in DIMENSIONS} == DIMENSIONS
-    minilm.load(bytearray((folder / WEIGHTS).read_bytes()), found.config)
+    bert.load(bytearray((folder / WEIGHTS).read_bytes()), found.config)
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from enclave.wire import sealed
-from enclave.wire.sealed import Manifest
+from enclave.wire.manifest import Manifest, sign_manifest, verify_manifest
 
 OWNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = bytes(range(100, 132))
@@ -29,9 +30,10 @@ MANIFEST = Manifest(
     encryption_context={"model": "minilm", "version": "1"},
     nonce_prefix=b"prefix7",
     key_commitment=sealed.commit(KEY),
+    weights_blake3=blake3(WEIGHTS).digest(),
 )
-SIGNED = sealed.sign_manifest(MANIFEST, OWNER)
-_, DIGEST = sealed.verify_manifest(SIGNED, OWNER.public_key())
+SIGNED = sign_manifest(MANIFEST, OWNER)
+_, DIGEST = verify_manifest(SIGNED, OWNER.public_key())
 
 
 def pieces(weights: bytes = WEIGHTS, size: int = CHUNK) -> list[bytes]:

@@ -256,3 +256,9 @@ class _Number(IntEnum):
 def test_what_has_no_encoding_is_our_fault(value: object) -> None:
     with pytest.raises(LocalProtocolError):
         cbor.encode(value)
+
+
+@pytest.mark.parametrize("value", [value for value, _ in EXAMPLES])
+def test_what_was_encoded_before_is_written_as_it_is(value: object) -> None:
+    before = cbor.Encoded(cbor.encode(value))
+    assert cbor.encode([before, {1: before}]) == cbor.encode([value, {1: value}])

@@ -9,17 +9,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enclave.wire import batch, cbor, cose, sealed
+from enclave.wire import batch, cbor, cose
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError, VerificationError
-from enclave.wire.sealed import Manifest
+from enclave.wire.manifest import Manifest, sign_manifest, verify_manifest
 from tests.wire.sealing import MANIFEST, OWNER, SIGNED
 
 
 def test_manifest_round_trip() -> None:
-    manifest, digest = sealed.verify_manifest(SIGNED, OWNER.public_key())
+    manifest, digest = verify_manifest(SIGNED, OWNER.public_key())
     assert manifest == MANIFEST
     assert digest == sha256(MANIFEST.encode()).digest()
     assert Manifest.decode(MANIFEST.encode()) == MANIFEST
+
+
+def test_a_hash_of_the_opened_weights_is_optional() -> None:
+    without = replace(MANIFEST, weights_blake3=None)
+    assert "weights_blake3" not in cbor.decode(without.encode())  # type: ignore[operator]
+    assert Manifest.decode(without.encode()) == without
 
 
 @pytest.mark.attack(32)
@@ -31,7 +37,7 @@ def test_a_manifest_has_to_commit_to_a_key() -> None:
 
 def manifest_step(data: bytes) -> str:
     with pytest.raises(VerificationError) as caught:
-        sealed.verify_manifest(data, OWNER.public_key())
+        verify_manifest(data, OWNER.public_key())
     return caught.value.step
 
 
@@ -60,7 +66,7 @@ REFUSED_MANIFESTS: dict[str, tuple[bytes, str]] = {
         "manifest signature",
     ),
     "another owner": (
-        sealed.sign_manifest(MANIFEST, Ed25519PrivateKey.from_private_bytes(bytes(32))),
+        sign_manifest(MANIFEST, Ed25519PrivateKey.from_private_bytes(bytes(32))),
         "manifest signature",
     ),
     "not a map": (signed([1]), "manifest fields"),
@@ -79,6 +85,7 @@ REFUSED_MANIFESTS: dict[str, tuple[bytes, str]] = {
     "short digest": (signed(values(weights_sha256=bytes(31))), "manifest fields"),
     "short nonce prefix": (signed(values(nonce_prefix=bytes(6))), "manifest fields"),
     "no wrapped key": (signed(values(wrapped_key=b"")), "manifest fields"),
+    "null hash": (signed(values(weights_blake3=None)), "manifest fields"),
     "null commitment": (signed(values(key_commitment=None)), "manifest fields"),
     "config of a bool": (signed(values(config={"a": True})), "manifest fields"),
     "config of a list": (signed(values(config={"a": [1]})), "manifest fields"),
@@ -110,7 +117,7 @@ def test_manifest_refused_by_name(data: bytes, step: str) -> None:
     ],
 )
 def test_bounds(field: str, largest: Any, too_large: Any) -> None:
-    found, _ = sealed.verify_manifest(signed(values(**{field: largest})), OWNER.public_key())
+    found, _ = verify_manifest(signed(values(**{field: largest})), OWNER.public_key())
     assert getattr(found, field) == largest
     assert manifest_step(signed(values(**{field: too_large}))) == "manifest fields"
 
@@ -156,4 +163,4 @@ def test_signed_nonsense_is_refused_or_means_what_it_says(bit: int) -> None:
 )
 def test_a_bad_manifest_is_not_signed(change: dict[str, Any]) -> None:
     with pytest.raises(LocalProtocolError):
-        sealed.sign_manifest(replace(MANIFEST, **change), OWNER)
+        sign_manifest(replace(MANIFEST, **change), OWNER)

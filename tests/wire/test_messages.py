@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,22 +10,30 @@ from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import LIMITS, Type
 from enclave.wire.messages import (
+    MAX_NEW_TOKENS,
+    MAX_PROMPT_BYTES,
     MAX_TEXT_BYTES,
     MAX_TEXTS_BYTES,
     Claims,
     ClientHello,
     Collect,
+    Completion,
+    Generate,
     Output,
+    Part,
     Request,
     Response,
 )
 from enclave.wire.settings import Settings
 
-MESSAGES = [
+MESSAGES: list[Any] = [
     ClientHello(bytes(range(32))),
     Claims(b"k" * 32, b"s" * 32, b"m" * 32),
     Request(("one", "two", "")),
     Output((2, 3), bytes(24)),
+    Generate("once upon", 5, 700, 2**64 - 1),
+    Part(128_000, " a"),
+    Completion((5, 0), " a time", "stop"),
     Response(b"output", b"receipt"),
     Collect(),
     Collect(b"d" * 32),
@@ -73,6 +83,21 @@ def test_noise_never_escapes(kind: type[ClientHello], data: bytes) -> None:
         (Output, {1: [0], 2: b""}, "positive"),
         (Output, {1: [-1], 2: b""}, "positive"),
         (Output, {1: [True], 2: bytes(4)}, "positive"),
+        (Generate, {1: "x" * (MAX_PROMPT_BYTES + 1), 2: 1, 3: 0, 4: 0}, "limit 65536"),
+        (Generate, {1: b"x", 2: 1, 3: 0, 4: 0}, "field 1"),
+        (Generate, {1: "x", 2: 0, 3: 0, 4: 0}, "max_new_tokens: 0, not 1 to 4096"),
+        (Generate, {1: "x", 2: MAX_NEW_TOKENS + 1, 3: 0, 4: 0}, "max_new_tokens: 4097"),
+        (Generate, {1: "x", 2: 1, 3: -1, 4: 0}, "temperature_milli: -1"),
+        (Generate, {1: "x", 2: 1, 3: 10_001, 4: 0}, "temperature_milli: 10001"),
+        (Generate, {1: "x", 2: 1, 3: 0.5, 4: 0}, "temperature_milli: float"),
+        (Generate, {1: "x", 2: 1, 3: 0, 4: -1}, "seed: -1"),
+        (Part, {1: -1, 2: ""}, "token: -1"),
+        (Part, {1: 1 << 31, 2: ""}, "token: 2147483648"),
+        (Part, {1: True, 2: ""}, "token: bool"),
+        (Part, {1: 1, 2: b""}, "field 2"),
+        (Completion, {1: [1] * (MAX_NEW_TOKENS + 1), 2: "", 3: "length"}, "at most 4096"),
+        (Completion, {1: [-1], 2: "", 3: "stop"}, "token ids"),
+        (Completion, {1: [1], 2: "", 3: "error"}, "stop or length"),
         (Collect, {1: bytes(31)}, "32 bytes"),
         (Claims, {1: "confbench/1", 2: bytes(32), 3: bytes(32), 4: bytes(33)}, "field 4"),
     ],
@@ -98,6 +123,10 @@ def settings(**changed: object) -> bytes:
         {"handshake_seconds": 0},
         {"idle_seconds": 0},
         {"idle_seconds": True},
+        {"session_seconds": 0},
+        {"session_seconds": 24 * 3600 + 1},
+        {"batch": 0},
+        {"batch": 65},
         {"response_bucket_bytes": -1},
         {"response_bucket_bytes": (1 << 20) + 1},
         {"echo": 1},
@@ -115,7 +144,7 @@ def test_settings_are_a_closed_set(changed: dict[str, object]) -> None:
 @pytest.mark.attack(40, 46)
 def test_credentials_are_neither_measured_nor_shown() -> None:
     found = Settings.decode(settings(secret_access_key="another"))
-    assert found.digest() == MESSAGES[-1].digest()  # type: ignore[union-attr]
+    assert found.digest() == MESSAGES[-1].digest()
     assert "another" not in repr(found)
     assert Settings.decode(settings(bucket="other")).digest() != found.digest()
 
@@ -136,3 +165,15 @@ def test_the_largest_request_fits_its_frame() -> None:
     encoded = Request(texts).encode()
     assert Request.decode(encoded).texts == texts
     assert len(encoded) + 4 + 16 <= LIMITS[Type.REQUEST]
+
+
+def test_the_largest_prompt_fits_its_frame() -> None:
+    encoded = Generate("x" * MAX_PROMPT_BYTES, MAX_NEW_TOKENS, 10_000, 2**64 - 1).encode()
+    assert Generate.decode(encoded).prompt == "x" * MAX_PROMPT_BYTES
+    assert len(encoded) + 4 + 16 <= LIMITS[Type.GENERATE]
+
+
+@pytest.mark.parametrize(("asked", "stop"), [(2, "length"), (3, "stop")])
+def test_a_completion_is_what_its_parts_amount_to(asked: int, stop: str) -> None:
+    parts = [Part(7, ""), Part(9, "\u00e4b")]
+    assert Completion.of(parts, asked) == Completion((7, 9), "\u00e4b", stop)

@@ -29,7 +29,7 @@ from tests.wire.streams import Pipe
 
 pytestmark = pytest.mark.attack(23, 24, 25, 26)
 
-KINDS = (Type.REQUEST, Type.RESPONSE, Type.COLLECT, Type.REPORT, Type.END)
+KINDS = (Type.REQUEST, Type.RESPONSE, Type.GENERATE, Type.PART, Type.COLLECT, Type.END)
 WAYS = st.sampled_from([(session, sender) for session in (0, 1) for sender in (1, 2)])
 Way = tuple[int, int]
 

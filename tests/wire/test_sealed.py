@@ -3,18 +3,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
+from typing import Any
 
 import pytest
+from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
 from enclave.wire import sealed
 from enclave.wire.errors import LocalProtocolError, VerificationError
-from enclave.wire.sealed import Opener
+from enclave.wire.manifest import Manifest
+from enclave.wire.sealed import Opener, Whole
 from tests.wire.sealing import CHUNK, DIGEST, KEY, MANIFEST, WEIGHTS, pieces
 
 SEALED = list(sealed.seal(MANIFEST, DIGEST, KEY, pieces()))
+
+
+def of(weights: bytes, **changes: Any) -> Manifest:
+    """A manifest of other weights."""
+    blake = blake3(weights).digest()
+    return replace(MANIFEST, weights_bytes=len(weights), weights_blake3=blake, **changes)
 
 
 def opener() -> Opener:
@@ -24,7 +34,7 @@ def opener() -> Opener:
 @given(st.integers(1, 300), st.integers(1, 100))
 def test_seal_and_open_are_inverse(size: int, chunk_bytes: int) -> None:
     weights = bytes(size)
-    manifest = replace(MANIFEST, weights_bytes=size, chunk_bytes=chunk_bytes)
+    manifest = of(weights, chunk_bytes=chunk_bytes)
     digest = sha256(manifest.encode()).digest()
     chunks = list(sealed.seal(manifest, digest, KEY, pieces(weights, chunk_bytes)))
     assert len(chunks) == manifest.chunks
@@ -70,6 +80,8 @@ def flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
+# Whoever has the data key can seal what he likes; that only the sealing itself refuses it.
+FORGED = list(islice(sealed.seal(MANIFEST, DIGEST, KEY, pieces(bytes(len(WEIGHTS)))), 5))
 OTHER = replace(MANIFEST, version="2")
 OTHER_DIGEST = sha256(OTHER.encode()).digest()
 OTHER_SEALED = list(sealed.seal(OTHER, OTHER_DIGEST, KEY, pieces()))
@@ -87,6 +99,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "extended by a byte": (opened(*SEALED[:4], SEALED[4] + b"\x00"), "chunk length"),
     "extended by a chunk": (opened(*SEALED, SEALED[4]), "chunk index"),
     "of another version": (opened(OTHER_SEALED[0], *SEALED[1:]), AUTHENTICATION),
+    "other weights under this key": (opened(*FORGED), "weights digest"),
     "flipped in the ciphertext": (opened(flipped(SEALED[0], 0)), AUTHENTICATION),
     "flipped in the tag": (opened(flipped(SEALED[0], CHUNK)), AUTHENTICATION),
     "empty": (opened(b""), "chunk length"),
@@ -116,7 +129,7 @@ def test_refused_by_name(open_it: Callable[[], object], step: str) -> None:
 def test_weights_sealed_with_a_key_of_ones_own_are_refused() -> None:
     """Who answers for the KMS knows the digest: only the commitment stands in his way."""
     key = bytes(range(32))
-    other = replace(MANIFEST, key_commitment=sealed.commit(key))
+    other = of(bytes(len(WEIGHTS)), key_commitment=sealed.commit(key))
     digest = sha256(other.encode()).digest()
     forged = list(sealed.seal(other, digest, key, pieces(bytes(len(WEIGHTS)))))
     assert Opener(other, digest, key).open_chunk(0, forged[0]) == bytes(CHUNK)
@@ -126,7 +139,7 @@ def test_weights_sealed_with_a_key_of_ones_own_are_refused() -> None:
 @pytest.mark.attack(36)
 def test_a_shorter_model_under_the_same_key_is_refused() -> None:
     """What ended one model is not the end of another."""
-    short = replace(MANIFEST, weights_bytes=2 * CHUNK)
+    short = of(WEIGHTS[: 2 * CHUNK])
     digest = sha256(short.encode()).digest()
     chunks = list(sealed.seal(short, digest, KEY, pieces()[:2]))
     assert failed(lambda: opener().open_chunk(1, chunks[1])) == AUTHENTICATION
@@ -147,6 +160,23 @@ def test_noise_is_no_chunk(data: bytes, index: int) -> None:
     assert failed(lambda: opener().open_chunk(index, data)).startswith("chunk ")
 
 
+def test_without_a_hash_who_has_the_key_decides() -> None:
+    """What the optional field is for: AEAD alone cannot tell the owner from who has his key."""
+    manifest = replace(MANIFEST, weights_blake3=None)
+    digest, other = sha256(manifest.encode()).digest(), bytes(len(WEIGHTS))
+    chunks = list(sealed.seal(manifest, digest, KEY, pieces(other)))
+    assert b"".join(Opener(manifest, digest, KEY).open(chunks)) == other
+
+
+@given(st.permutations(range(5)))
+def test_chunks_make_a_whole_in_any_order(order: list[int]) -> None:
+    whole = Whole(MANIFEST)
+    for index in order:
+        assert failed(whole.verify) == "chunk count"
+        whole.add(index, pieces()[index])
+    whole.verify()
+
+
 def test_the_key_may_be_a_bytearray() -> None:
     assert Opener(MANIFEST, DIGEST, bytearray(KEY)).open_chunk(0, SEALED[0]) == WEIGHTS[:CHUNK]
 
@@ -165,9 +195,10 @@ def test_room_is_the_callers_business() -> None:
         (DIGEST, KEY, pieces()[:4]),
         (DIGEST, KEY, [*pieces(), b"more"]),
         (DIGEST, KEY, [WEIGHTS]),
+        (DIGEST, KEY, pieces(bytes(len(WEIGHTS)))),
         (DIGEST, KEY, [*pieces()[:4], pieces()[4] + b"\x00"]),
     ],
-    ids=["digest", "key", "short key", "too few", "too many", "in one piece", "too long"],
+    ids=["digest", "key", "short key", "too few", "too many", "in one piece", "others", "too long"],
 )
 def test_what_is_not_as_the_manifest_says_is_not_sealed(
     digest: bytes, key: bytes, chunks: list[bytes]

@@ -50,6 +50,78 @@ def test_a_whole_session(step: int) -> None:
     assert client.state is server.state is State.CLOSED
 
 
+@pytest.mark.attack(23)
+@pytest.mark.parametrize("parts", [0, 1, 5])
+def test_a_stream_of_parts_ends_with_its_response(parts: int) -> None:
+    client, server, _, _ = opened()
+    client.send(Type.GENERATE, b"prompt")
+    assert server.receive() == (Type.GENERATE, b"prompt")
+    for number in range(parts):
+        server.send(Type.PART, b"part %d" % number)
+        assert client.state is server.state is State.GENERATING
+        assert client.receive() == (Type.PART, b"part %d" % number)
+    server.send(Type.RESPONSE, b"answer")
+    assert client.receive() == (Type.RESPONSE, b"answer")
+    assert client.state is server.state is State.OPEN
+
+
+PARTS = tuple(b"part %d" % number for number in range(4))
+
+
+@pytest.mark.attack(23, 24)
+@pytest.mark.parametrize(
+    ("order", "whole"),
+    [((0, 2, 1, 3), 1), ((0, 1, 1, 2), 2), ((0, 2, 3), 1), ((1, 2, 3), 0)],
+    ids=["reordered", "repeated", "dropped", "without the first"],
+)
+def test_parts_come_as_they_were_sent_or_not_at_all(order: tuple[int, ...], whole: int) -> None:
+    client, server, _, server_end = opened()
+    sent: list[bytes] = []
+
+    def keep(data: bytes) -> bytes:
+        sent.append(data)
+        return b""
+
+    client.send(Type.GENERATE, b"prompt")
+    server.receive()
+    server_end.spoil = keep
+    for part in PARTS:
+        server.send(Type.PART, part)
+    server_end.spoil = lambda data: data
+    server_end.sendall(b"".join(sent[number] for number in order))
+    for number in range(whole):
+        assert client.receive().body == PARTS[number]
+    with pytest.raises(RemoteProtocolError, match="authentication"):
+        client.receive()
+    assert client.state is State.CLOSED
+
+
+@pytest.mark.attack(23)
+@pytest.mark.parametrize(("asked", "came"), [
+    (Type.REQUEST, Type.PART), (Type.COLLECT, Type.PART), (Type.GENERATE, Type.REPORT),
+    (Type.GENERATE, Type.READY), (Type.GENERATE, Type.GENERATE),
+])  # fmt: skip
+def test_a_frame_out_of_turn_is_refused_by_its_header(asked: Type, came: Type) -> None:
+    client, server, _, server_end = opened()
+    client.send(asked, b"")
+    assert server._sealing is not None
+    Channel(server_end).send(came, server._sealing.seal(came, b""))
+    with pytest.raises(RemoteProtocolError, match=f"frame type {came.value}, expected"):
+        client.receive()
+    assert client.state is State.CLOSED
+
+
+@pytest.mark.attack(24)
+def test_a_stream_of_parts_that_is_cut_is_no_end() -> None:
+    client, server, _, _ = opened()
+    client.send(Type.GENERATE, b"prompt")
+    server.receive()
+    server.send(Type.PART, b"part")
+    client.receive()
+    with pytest.raises(RemoteProtocolError, match="without an authenticated end"):
+        client.receive()
+
+
 @pytest.mark.attack(20)
 def test_another_transcript_gives_other_keys() -> None:
     client, server, _, _ = keyed(client_info=b"another transcript")

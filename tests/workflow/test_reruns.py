@@ -12,11 +12,8 @@ import pytest
 from tests.workflow.tree import Tree
 
 JUDGED = {"check_evidence": 1, "summarise": 1, "render_report": 1}
+JUDGED |= {"collect_compliance": 1, "check_compliance": 1}
 
-# The shipped catalogue measures one tier; a second one shows that tiers are independent.
-FURTHER_METRIC = (
-    "other\t4\tmeasured\tother\tms\t-\tenclave\tlower\tmedian\t-\tT4.1\tA metric of another tier\n"
-)
 FURTHER_INSTANCE = "local\tother\t1\t512\t1\t256\t-\ta second machine\n"
 EDIT = "# edited\n"
 
@@ -26,8 +23,12 @@ Edits = list[tuple[str, tuple[str, str] | None]]  # file, what is replaced (None
 CASES: dict[str, tuple[Edits, dict[str, int]]] = {
     "nothing": ([], {}),
     "enclave": ([("enclave/serve.py", None)], {"build_image": 1, "measure_tier": 6, **JUDGED}),
-    "one_probe": ([("bench/probes/other.py", None)], {"measure_tier": 3, **JUDGED}),
-    "probe_of_all_but_one": ([("bench/probes/boot.py", None)], {"measure_tier": 3, **JUDGED}),
+    "probe_of_tier_1": ([("bench/probes/boot.py", None)], {"measure_tier": 3, **JUDGED}),
+    "probe_of_tier_4": ([("bench/probes/handshake.py", None)], {"measure_tier": 3, **JUDGED}),
+    "boots_of_tier_4": (
+        [("config/config.yaml", ("security_boots: 2", "security_boots: 3"))],
+        {"measure_tier": 3, **JUDGED},
+    ),
     "statistics": (
         [("bench/analysis/stats.py", None)],
         {"summarise": 1, "render_report": 1},
@@ -70,9 +71,6 @@ CASES: dict[str, tuple[Edits, dict[str, int]]] = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """A tree in which everything has been made once."""
     tree = Tree.make(tmp_path_factory.mktemp("repository"))
-    with (tree.root / "config" / "metrics.tsv").open("a") as table:
-        table.write(FURTHER_METRIC)
-    (tree.root / "bench" / "probes" / "other.py").write_text('METRICS = ("other",)\n')
     tree.finish()
     return tree
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from enclave.models import minilm
+from enclave.models import bert
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
 from tests.enclave.tiny import TINY, tiny, tiny_file
 
@@ -16,7 +16,7 @@ from tests.enclave.tiny import TINY, tiny, tiny_file
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"num_attention_heads": 5}, "multiple of num_attention_heads"),
+        ({"num_attention_heads": 5}, "multiple of 5 heads"),
         ({"num_hidden_layers": True}, "expected int"),
         ({"num_hidden_layers": "2"}, "expected int"),
         ({"num_hidden_layers": 0}, "1 to"),
@@ -26,7 +26,7 @@ from tests.enclave.tiny import TINY, tiny, tiny_file
         ({"layer_norm_eps": math.nan}, "more than 0"),
         ({"layer_norm_eps": 1}, "expected float"),
         ({"hidden_act": "gelu_new"}, "expected gelu"),
-        ({"max_seq_length": 41}, "2 to max_position_embeddings"),
+        ({"max_seq_length": 41}, "2 to 40 positions"),
         ({"hidden_sizes": 48}, "only vocab_size"),
     ],
 )
@@ -34,13 +34,15 @@ def test_a_configuration_that_is_not_this_encoders_is_refused(
     changes: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(RemoteProtocolError, match=reason):
-        minilm.load(tiny_file(), TINY | changes)
+        bert.load(tiny_file(), TINY | changes)
 
 
 def test_dimensions_are_what_counts_of_a_config_json() -> None:
     published = TINY | {"model_type": "bert", "hidden_dropout_prob": 0.1, "architectures": ["Bert"]}
-    found = minilm.dimensions(published)
-    assert found == TINY | {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}
+    found = bert.dimensions(published)
+    assert found == TINY | {"type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"} | {
+        "precision": "fp32"
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_dimensions_are_what_counts_of_a_config_json() -> None:
 )
 def test_another_architectures_config_json_is_refused(foreign: dict[str, object]) -> None:
     with pytest.raises(RemoteProtocolError, match=r"expected (bert|absolute)"):
-        minilm.dimensions(TINY | foreign)
+        bert.dimensions(TINY | foreign)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_another_architectures_config_json_is_refused(foreign: dict[str, object]
     ids=["other shapes", "too few tensors", "too many tensors"],
 )
 def test_weights_of_another_model_are_refused(changes: dict[str, object], reason: str) -> None:
-    for act in (minilm.load, minilm.check):
+    for act in (bert.load, bert.check):
         with pytest.raises(RemoteProtocolError, match=reason):
             act(memoryview(tiny_file()), TINY | changes)
 
@@ -69,7 +71,7 @@ def test_weights_of_another_model_are_refused(changes: dict[str, object], reason
 def test_weights_of_another_type_are_refused() -> None:
     data = bytes(tiny_file()).replace(b'"F32"', b'"I32"', 1)
     with pytest.raises(RemoteProtocolError, match="I32"):
-        minilm.load(bytearray(data), TINY)
+        bert.load(bytearray(data), TINY)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""The enclave's own times: those in record lines against those in the statements that it signed.
+
+A metric without lines is passed over: which lines there are, the enclave has signed a digest of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.records import Observation
+from enclave.wire.errors import VerificationError
+
+Body = Mapping[str, object]
+
+
+def check(sessions: Sequence[Sequence[Body]], observations: Iterable[Observation]) -> None:
+    """VerificationError names the first kind of time that the enclave did not sign like this.
+
+    sessions: for each session of a boot the bodies of its statements, the main session first.
+
+    1. inference, in order, but for the first request, which has no line
+    2. stages of the start, in order, when they began, and the key's release among them
+    3. issue of receipts: all that one statement of the main session is about, in order
+    4. documents and keys: each the time of another session
+    """
+    lines = _lines(observations)
+    main = sessions[0]
+    inferred = [value for body in main for value in _series(body, "inferred")]
+    _same("inference times", lines.get("inference_latency"), inferred[1:])  # 1
+    stages = _stages(main[0])
+    launch, *elapsed = lines.get("cold_start_stage") or [0]
+    _same("start-up stages", elapsed, [row[1] for row in stages])  # 2
+    begun = [begin - launch for begin in lines.get("cold_start_begin", [])[1:]]
+    _same("start-up beginnings", begun, [row[2] for row in stages])
+    released = [row[1] for row in stages if row[0] == "key_release"]
+    _same("key release", lines.get("key_release"), released)
+    issued = lines.get("receipt_issue")
+    if issued and issued not in [list(_series(body, "signed")) for body in main]:  # 3
+        raise _unlike("receipt times", issued)
+    for metric, stage in (("attestation_generation", "attested"), ("session_setup", "keyed")):
+        signed = [_map(bodies[0], "session_ns").get(stage, 0) for bodies in sessions[1:] if bodies]
+        if rest := Counter(lines.get(metric)) - Counter(signed):  # 4
+            raise _unlike(f"times of {stage}", sorted(rest))
+
+
+def _lines(observations: Iterable[Observation]) -> dict[str, list[int]]:
+    """What the enclave is said to have measured, by metric, in nanoseconds."""
+    lines: dict[str, list[int]] = {}
+    for seen in observations:
+        if seen.side == "enclave" and dict(seen.at).get("part", "enclave") == "enclave":
+            lines.setdefault(seen.metric, []).append(round(seen.value * 1e6))
+    return lines
+
+
+def _stages(body: Body) -> Sequence[Sequence[Any]]:
+    rows = body.get("boot_ns")
+    return rows if isinstance(rows, list) else ()
+
+
+def _series(body: Body, moment: str) -> Sequence[int]:
+    series = _map(body, "requests_ns").get(moment, ())
+    return series if isinstance(series, Sequence) else ()
+
+
+def _map(body: Body, name: str) -> Mapping[str, int]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _same(what: str, found: Sequence[int] | None, signed: Sequence[int | None]) -> None:
+    if found and list(found) != list(signed):
+        raise _unlike(what, found)
+
+
+def _unlike(what: str, found: Sequence[int]) -> VerificationError:
+    return VerificationError(
+        f"own {what}", found=f"{len(found)} in the lines", expected="those that the enclave signed"
+    )

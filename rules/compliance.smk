@@ -1,0 +1,62 @@
+# What a run proves of its own security, in files that can be handed on.
+
+
+def model_records(ending):
+    """Files of that ending of every job that measured one model on one instance."""
+
+    def chosen(wildcards):
+        asked = wildcards.platform, wildcards.instance, wildcards.model
+        cells = [
+            cell
+            for cell in CELLS
+            if (cell.platform, cell.instance, cell.model) == asked
+        ]
+        return [f"{plan.folder_of(cell)}/tier{cell.tier}.{ending}" for cell in cells]
+
+    return chosen
+
+
+def every_bundle():
+    """One for each model on each instance."""
+    where = (f"{cell.platform}/{cell.instance}/{cell.model}" for cell in CELLS)
+    return [f"results/compliance/{place}.cbor" for place in dict.fromkeys(where)]
+
+
+# All that the sessions of one model left behind, in one file that a reviewer judges without the rest.
+rule collect_compliance:
+    input:
+        code=closure("scripts/collect_compliance.py"),
+        records=model_records("jsonl"),
+        evidence=model_records("evidence.cbor"),
+        measurements="results/images/{platform}/measurements.json",
+        manifest="results/models/{model}/{platform}/manifest.cose",
+        authority="results/emulators/public.json",
+    output:
+        "results/compliance/{platform}/{instance}/{model}.cbor",
+    log:
+        "results/logs/collect_compliance/{platform}/{instance}/{model}.log",
+    conda:
+        "../envs/image.yaml"
+    message:
+        "collect what {wildcards.model} on {wildcards.instance} left behind"
+    script:
+        "../scripts/collect_compliance.py"
+
+
+# Each security property as one checked row. One that fails is printed, and stops nothing.
+rule check_compliance:
+    input:
+        code=closure("scripts/check_compliance.py"),
+        bundles=every_bundle(),
+        measurements=f"results/images/{PLATFORM}/measurements.json",
+        authority="results/emulators/public.json",
+    output:
+        "results/summary/compliance.csv",
+    log:
+        "results/logs/check_compliance.log",
+    conda:
+        "../envs/analysis.yaml"
+    message:
+        "check what the bundles prove"
+    script:
+        "../scripts/check_compliance.py"
