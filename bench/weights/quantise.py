@@ -162,7 +162,7 @@ def _header(stream: _Stream) -> bytes:
 
 
 def tensors(begin: bytes) -> list[Tensor]:
-    """What a header names, in the order of their bytes; whether they fill the file is checked where it is loaded."""
+    """What a header names, by place; whether they fill the file is checked where it is loaded."""
     try:
         table = {k: v for k, v in json.loads(begin).items() if k != "__metadata__"}
         found = [

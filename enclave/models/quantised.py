@@ -161,22 +161,35 @@ class Four:
         return y.float()
 
     def _blocks(self, x: Tensor) -> Tensor:
-        """Many tokens x (L, I): a few lanes N are widened at a time, low bits apart from high."""
+        """Many tokens x (L, I): N lanes at a time are widened, low bits beside high ones."""
         length, inputs = x.shape
         lanes, half = len(self._weight) // LANES, LANES // 2
-        weight = self._weight.view(lanes, inputs, half)
-        scales = self._scales.view(-1, lanes, 2, half, 2)[..., 0]  # (I / 32, O / 64, 2, 32)
+        words = self._weight.view(torch.int64).view(lanes, inputs, half // 8)  # fewer to move
+        scales = self._scales.view(-1, lanes, 2, half, 2)[..., 0].transpose(1, 2).to(x.dtype)
         y = torch.empty(length, lanes, 2, half)
-        step = max(1, BLOCK // (inputs * LANES))
+        step = min(lanes, max(1, BLOCK // (inputs * LANES)))
+        buffers = _buffers(inputs, step, x.dtype)
         for start in range(0, lanes, step):
-            here = slice(start, start + step)
-            columns = weight[here].transpose(0, 1).reshape(inputs, -1)  # (I, N * 32)
-            values = torch.stack((columns & 15, columns >> 4)).view(torch.int8).sub_(8)
-            scale = scales[:, here].permute(2, 0, 1, 3).flatten(2).unsqueeze(2).to(x.dtype)
-            block = values.to(x.dtype).view(2, -1, GROUP, columns.shape[1])  # (2, I / 32, 32, N*32)
-            for plane, part in enumerate(block.mul_(scale).view(values.shape)):  # (I, N * 32)
-                y[:, here, plane] = torch.mm(x, part).view(length, -1, half)
+            here = slice(start, min(start + step, lanes))
+            count = here.stop - start  # N
+            packed, values, block = buffers if count == step else _buffers(inputs, count, x.dtype)
+            packed.view(torch.int64).view(inputs, count, -1).copy_(words[here].transpose(0, 1))
+            torch.bitwise_and(packed, 15, out=values[:, 0])
+            torch.bitwise_right_shift(packed, 4, out=values[:, 1])
+            block.copy_(values.view(torch.int8).sub_(8).view(block.shape))
+            scale = scales[:, :, here].reshape(-1, 1, block.shape[1])  # (I / 32, 1, 2 * N * 32)
+            block.view(-1, GROUP, block.shape[1]).mul_(scale)
+            part = torch.mm(x, block).view(length, 2, count, half)
+            y[:, here] = part.transpose(1, 2)
         return y.view(length, -1)
+
+
+def _buffers(inputs: int, lanes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """For N lanes: bytes (I, N * 32), their values (I, 2, N * 32), these widened (I, 2 * N * 32)."""
+    columns = lanes * LANES // 2
+    values = torch.empty(inputs, 2, columns, dtype=torch.uint8)
+    wide_ = torch.empty(inputs, 2 * columns, dtype=dtype)
+    return torch.empty(inputs, columns, dtype=torch.uint8), values, wide_
 
 
 def linear(

@@ -1,7 +1,7 @@
 """Sealed weights: chunks that open at their own place in their own model, and nowhere else.
 
 Weights are cut into chunks of `chunk_bytes`, the last one shorter, each sealed by itself with
-ChaCha20-Poly1305 (RFC 8439) in the STREAM construction (Hoang and others, 2015):
+AES-256-GCM (NIST SP 800-38D) in the STREAM construction (Hoang and others, 2015):
 
 nonce    prefix (7 random bytes, in the manifest), chunk index (u32), final (u8: 1 for the last)
 data     label, digest of the manifest, chunk index (u64), chunk count (u64), final (u8)
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from enclave.wire.errors import LocalProtocolError, VerificationError
 from enclave.wire.manifest import Manifest
@@ -53,7 +53,7 @@ def seal(
     """
     if not _fits(manifest, key) or sha256(manifest.encode()).digest() != digest:
         raise LocalProtocolError("the data key or the digest is not the one of the manifest")
-    aead, whole = ChaCha20Poly1305(key), Whole(manifest)
+    aead, whole = AESGCM(key), Whole(manifest)
     for index, chunk in enumerate(chunks):
         if index == manifest.chunks or len(chunk) != manifest.chunk_length(index):
             raise LocalProtocolError(f"chunk {index} of {len(chunk)} bytes has no place")
@@ -80,7 +80,7 @@ class Opener:
             )
         self._manifest = manifest
         self._digest = digest
-        self._aead = ChaCha20Poly1305(key)
+        self._aead = AESGCM(key)
 
     def open_into(self, index: int, sealed_chunk: Buffer, out: memoryview) -> int:
         """Open chunk `index` into the start of `out`, without a copy; how many bytes it has.
