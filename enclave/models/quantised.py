@@ -185,7 +185,7 @@ class Four:
 
 
 def _buffers(inputs: int, lanes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """For N lanes: bytes (I, N * 32), their values (I, 2, N * 32), these widened (I, 2 * N * 32)."""
+    """For N lanes: bytes (I, N * 32), values (I, 2, N * 32), and widened (I, 2 * N * 32)."""
     columns = lanes * LANES // 2
     values = torch.empty(inputs, 2, columns, dtype=torch.uint8)
     wide_ = torch.empty(inputs, 2 * columns, dtype=dtype)
