@@ -52,6 +52,27 @@ def every_manifest():
     return [f"results/models/{row.model}/{PLATFORM}/manifest.cose" for row in MODELS]
 
 
+def model_records(ending):
+    """Files of that ending of every job that measured one model on one instance."""
+
+    def chosen(wildcards):
+        asked = wildcards.platform, wildcards.instance, wildcards.model
+        cells = [
+            cell
+            for cell in CELLS
+            if (cell.platform, cell.instance, cell.model) == asked
+        ]
+        return [f"{plan.folder_of(cell)}/tier{cell.tier}.{ending}" for cell in cells]
+
+    return chosen
+
+
+def every_bundle():
+    """One for each model on each instance."""
+    where = (f"{cell.platform}/{cell.instance}/{cell.model}" for cell in CELLS)
+    return [f"results/compliance/{place}.cbor" for place in dict.fromkeys(where)]
+
+
 def model_row(wildcards):
     """What decides a model's bytes."""
     return next(row.identity() for row in KNOWN_MODELS if row.model == wildcards.model)

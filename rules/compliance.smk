@@ -1,27 +1,6 @@
 # What a run proves of its own security, in files that can be handed on.
 
 
-def model_records(ending):
-    """Files of that ending of every job that measured one model on one instance."""
-
-    def chosen(wildcards):
-        asked = wildcards.platform, wildcards.instance, wildcards.model
-        cells = [
-            cell
-            for cell in CELLS
-            if (cell.platform, cell.instance, cell.model) == asked
-        ]
-        return [f"{plan.folder_of(cell)}/tier{cell.tier}.{ending}" for cell in cells]
-
-    return chosen
-
-
-def every_bundle():
-    """One for each model on each instance."""
-    where = (f"{cell.platform}/{cell.instance}/{cell.model}" for cell in CELLS)
-    return [f"results/compliance/{place}.cbor" for place in dict.fromkeys(where)]
-
-
 # All that the sessions of one model left behind, in one file that a reviewer judges without the rest.
 rule collect_compliance:
     input:
