@@ -92,7 +92,7 @@ def test_a_float32_engine_that_computes_something_else_is_refused(tmp_path: Path
 
 
 def test_both_echoes_give_back_what_they_got(tmp_path: Path) -> None:
-    at = (("payload_bytes", 100_000),)
+    at = (("payload_bytes", 100_000), ("cpus", 1))
     with ExitStack() as stack:
         sides = ("framed", "bare")
         workers = {side: stack.enter_context(worker(side, "echo", tmp_path)) for side in sides}
