@@ -73,7 +73,10 @@ class Table:
 
 
 class Linear(Protocol):
-    """y = x W^T; x (L, I) float32 to y (L, O) float32."""
+    """y = x W^T; x (L, I) float32 to y (L, O), float32 or bfloat16 as the products come.
+
+    What is added to float32, or multiplied with it, need not be converted before.
+    """
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """The layer."""
@@ -112,7 +115,7 @@ class Half:
 
     def __call__(self, x: Tensor) -> Tensor:
         if len(x) <= FEW or wide() == torch.bfloat16:
-            return functional.linear(x.bfloat16(), self.rows.weight).float()
+            return functional.linear(x.bfloat16(), self.rows.weight)
         return self.rows.blocks(x, torch.float32)
 
 
@@ -158,7 +161,7 @@ class Four:
             return self._blocks(x.to(wide()))
         kernel = torch.ops.aten._weight_int4pack_mm_for_cpu
         y: Tensor = kernel(x.bfloat16(), self._weight, GROUP, self._scales)
-        return y.float()
+        return y
 
     def _blocks(self, x: Tensor) -> Tensor:
         """Many tokens x (L, I): N lanes at a time are widened, low bits beside high ones."""

@@ -29,9 +29,13 @@ def place(tmp_path: Path) -> Iterator[tuple[HybridVsock, Path]]:
 
 def dial(path: Path, line: bytes) -> socket.socket:
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    stream.settimeout(5)
-    stream.connect(str(path))
-    stream.sendall(line)
+    try:
+        stream.settimeout(5)
+        stream.connect(str(path))
+        stream.sendall(line)
+    except OSError:
+        stream.close()
+        raise
     return stream
 
 
@@ -103,7 +107,7 @@ def test_no_thread_to_be_had_costs_that_one_connection(
         next(arrivals)[1].close()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError()))
-        with dial(path, b"CONNECT 5000\n") as refused, contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionError), dial(path, b"CONNECT 5000\n") as refused:
             assert refused.recv(16) == b""
     with dial(path, b"CONNECT 5000\n"):
         next(arrivals)[1].close()

@@ -84,6 +84,7 @@ def test_a_busy_session_expires_too_and_its_place_is_free(tmp_path: Path) -> Non
     clock = Hand()
     with serving(tmp_path, clock, sessions=1, session_seconds=60) as running:
         with running.session() as session:
+            session.request(("its time has begun",))
             for _ in range(6):
                 clock.now += 9.9
                 session.request(("in time",))
