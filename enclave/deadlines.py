@@ -70,13 +70,13 @@ class TimedStream:
             except BlockingIOError:
                 self._wait(self._stream, select.POLLIN, left)
 
-    def sendall(self, data: bytes | memoryview) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """As a socket's, in the time that is left for all of it."""
-        rest = memoryview(data)
-        while rest:
+        sent = 0
+        while sent < len(data):
             left = self._left()
             try:
-                rest = rest[self._stream.send(rest) :]
+                sent += self._stream.send(memoryview(data)[sent:])
             except BlockingIOError:
                 self._wait(self._stream, select.POLLOUT, left)
 

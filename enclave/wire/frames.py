@@ -20,7 +20,10 @@ HEADER = struct.Struct(">BBI")  # version, type, length of the body
 # AF_VSOCK: kernels since 6.17 send larger writes as packets that some devices corrupt or drop.
 VSOCK_WRITE_BYTES = 16 * 1024
 
-BUFFER_BYTES = 64 * 1024  # for a body at first; then as much again as has come
+# Memory for a body: so much at first, then GROWTH times what has come.
+BUFFER_BYTES = 64 * 1024
+GROWTH = 16
+AHEAD_BYTES = 16 * 1024  # read at a time, so that most frames cost one system call
 
 
 class Type(IntEnum):
@@ -69,7 +72,7 @@ class ByteStream(Protocol):
     """The part of a connected stream socket that frames need."""
 
     def recv_into(self, buffer: memoryview, /) -> int: ...
-    def sendall(self, data: bytes | memoryview, /) -> None: ...
+    def sendall(self, data: bytes | bytearray | memoryview, /) -> None: ...
     def close(self) -> None: ...
 
 
@@ -90,29 +93,32 @@ class Channel:
         self._stream = stream
         self._write_bytes = write_bytes
         self._pace = pace
-        self._header = bytearray(HEADER.size)
+        self._ahead = memoryview(bytearray(AHEAD_BYTES))
+        self._start = self._end = 0  # of what came and is not taken yet
 
     def send(self, kind: Type, body: bytes | bytearray | memoryview) -> None:
         """Send one frame; OSError from the stream passes through."""
         if len(body) > LIMITS[kind]:
             raise LocalProtocolError(f"{kind.name} of {len(body)} bytes, limit {LIMITS[kind]}")
-        data = b"".join((HEADER.pack(VERSION, kind, len(body)), body))
-        self._pace(len(data))
-        if self._write_bytes is None:
-            self._stream.sendall(data)
-            return
-        view = memoryview(data)
-        for start in range(0, len(data), self._write_bytes):
-            self._stream.sendall(view[start : start + self._write_bytes])
+        header = HEADER.pack(VERSION, kind, len(body))
+        self._pace(len(header) + len(body))
+        if len(body) <= BUFFER_BYTES:
+            self._write(header + body)
+        else:  # a header that waits for nobody costs less than a copy of a long body
+            self._write(header)
+            self._write(body)
 
     def receive(self, *allowed: Type) -> Frame:
         """Receive one frame of an allowed type; RemoteProtocolError for anything else."""
-        self._fill(memoryview(self._header))
-        version, number, length = HEADER.unpack(self._header)
+        self._await_header()
+        version, number, length = HEADER.unpack_from(self._ahead, self._start)
+        self._start += HEADER.size
         if version != VERSION:
             raise RemoteProtocolError(f"frame version {version}, expected {VERSION}")
-        kind = next((kind for kind in allowed if kind == number), None)
-        if kind is None:
+        for kind in allowed:
+            if kind == number:
+                break
+        else:
             names = ", ".join(kind.name for kind in allowed)
             raise RemoteProtocolError(f"frame type {number}, expected {names}")
         if length > LIMITS[kind]:
@@ -124,18 +130,42 @@ class Channel:
         """Close the stream under it."""
         self._stream.close()
 
-    def _body(self, length: int) -> bytearray:
-        body = bytearray(min(length, BUFFER_BYTES))
-        self._fill(memoryview(body))
-        while len(body) < length:
-            came = len(body)
-            body += bytes(min(came, length - came))
-            self._fill(memoryview(body)[came:])
-        return body
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._write_bytes is None:
+            self._stream.sendall(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), self._write_bytes):
+            self._stream.sendall(view[start : start + self._write_bytes])
 
-    def _fill(self, view: memoryview) -> None:
-        while view:
-            count = self._stream.recv_into(view)
-            if count == 0:
-                raise RemoteProtocolError("the peer closed the stream without an authenticated end")
-            view = view[count:]
+    def _await_header(self) -> None:
+        """Read on until a whole header lies there, and whatever came with it."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end - self._start < HEADER.size:
+            rest = bytes(self._ahead[self._start : self._end])
+            self._start, self._end = 0, len(rest)
+            self._ahead[: self._end] = rest
+        while self._end - self._start < HEADER.size:
+            self._end += self._read(self._ahead[self._end :])
+
+    def _body(self, length: int) -> bytearray:
+        held = self._ahead[self._start : min(self._start + length, self._end)]
+        self._start += len(held)
+        if len(held) == length:
+            return bytearray(held)
+        body, came = bytearray(min(length, BUFFER_BYTES)), len(held)
+        body[:came] = held
+        while True:
+            rest = memoryview(body)[came:]
+            while rest:
+                rest = rest[self._read(rest) :]
+            if (came := len(body)) == length:
+                return body
+            start, body = body, bytearray(min(length, GROWTH * came))
+            body[:came] = start
+
+    def _read(self, view: memoryview) -> int:
+        if count := self._stream.recv_into(view):
+            return count
+        raise RemoteProtocolError("the peer closed the stream without an authenticated end")

@@ -13,7 +13,7 @@ class Pipe:
         self.writes: list[int] = []
         self._step = step
 
-    def sendall(self, data: bytes | memoryview) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(len(data))
         self.data += data
 
@@ -35,7 +35,7 @@ class End:
     ) -> None:
         self._out, self._into, self.spoil = out, into, spoil
 
-    def sendall(self, data: bytes | memoryview) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview) -> None:
         self._out.sendall(self.spoil(bytes(data)))
 
     def close(self) -> None:

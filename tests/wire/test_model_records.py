@@ -48,6 +48,7 @@ class Link:
         self.ends: list[int] = []  # where each record ends in the stream as sent
         self.stream = bytearray()
         self.passed = bytearray()
+        self.pending = bytearray()  # passed on, and not yet received
         self.received: list[tuple[Type, bytes]] = []
         self.closed = False
 
@@ -63,6 +64,7 @@ class Link:
     def deliver(self, data: bytes) -> None:
         self.passed += data
         self.inbox.data += data
+        self.pending += data
 
     def receive_all(self) -> None:
         """As a receiver would whose peer stops sending for a while."""
@@ -80,11 +82,12 @@ class Link:
         except RemoteProtocolError:
             self.closed = True
             return
+        del self.pending[: HEADER.size + len(body)]
         with contextlib.suppress(RemoteProtocolError):  # and go on, as no session would
             self.received.append((kind, self.opening.open(kind, body)))
 
     def _is_decidable(self) -> bool:
-        data = self.inbox.data
+        data = self.pending
         if len(data) < HEADER.size:
             return False
         version, kind, length = HEADER.unpack_from(data)
