@@ -16,6 +16,12 @@ import pandas as pd
 SIDE = "roofline"
 RATES = {"operations": "operations_rate", "bytes": "read_rate"}
 WEIGHT_BYTES = {"fp32": 4, "int8": 1}
+# Hidden size, layers and width of the feed-forward part, as BERT's and DistilBERT's configurations
+# call them.
+NAMES = (
+    ("hidden_size", "num_hidden_layers", "intermediate_size"),
+    ("dim", "n_layers", "hidden_dim"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,9 @@ def work(dimensions: Mapping[str, Any], tokens: int, batch: int, precision: str)
     A multiplication with its addition counts as two operations. Weights are read once a pass;
     embeddings looked up and activations, which caches hold, count nothing.
     """
-    hidden, layers = dimensions["hidden_size"], dimensions["num_hidden_layers"]
-    weights = layers * (4 * hidden**2 + 2 * hidden * dimensions["intermediate_size"])
+    names = next(names for names in NAMES if names[0] in dimensions)
+    hidden, layers, wide = (dimensions[name] for name in names)
+    weights = layers * (4 * hidden**2 + 2 * hidden * wide)
     attention = layers * 2 * hidden * tokens  # per token: scores, and what they weigh
     operations = 2 * batch * tokens * (weights + attention)
     return Work(float(operations), float(weights * WEIGHT_BYTES[precision]))

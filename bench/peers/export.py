@@ -27,12 +27,23 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from bench.peers.encoders import tokenizer, tokens
 
 LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "nncf")
-NOT_OF_TRANSFORMERS = ("max_seq_length", "precision")
+OURS_ALONE = ("max_seq_length", "num_labels", "precision")
+MODELS = {
+    "bert": lambda config: BertModel(BertConfig(**config), add_pooling_layer=False),
+    "distilbert": lambda config: DistilBertModel(DistilBertConfig(**config)),
+}
 ALLOWED_EXTRA = {"embeddings.position_ids", "pooler.dense.bias", "pooler.dense.weight"}
 NAMES = ["input_ids", "attention_mask"]
 OPSET = 17
@@ -56,8 +67,7 @@ def main() -> None:
     """All of it, in order."""
     source, folder, texts = (Path(argument) for argument in sys.argv[1:4])
     folder.mkdir(parents=True, exist_ok=True)
-    config = json.loads((source / "source.json").read_text())["config"]
-    encoder = load(source, config)
+    encoder = load(source)
     save(encoder, source, folder / "transformers")
     trace(encoder, folder / "model.onnx")
     quantize_dynamic(
@@ -68,17 +78,18 @@ def main() -> None:
     (folder / "formats.json").write_text(json.dumps(told(folder), indent=2, sort_keys=True) + "\n")
 
 
-def load(source: Path, config: dict[str, Any]) -> BertModel:
+def load(source: Path) -> PreTrainedModel:
     """transformers' model with these weights and no others."""
-    values = {name: config[name] for name in config if name not in NOT_OF_TRANSFORMERS}
-    encoder = BertModel(BertConfig(**values), add_pooling_layer=False)
+    told = json.loads((source / "source.json").read_text())
+    config = {name: told["config"][name] for name in told["config"] if name not in OURS_ALONE}
+    encoder: PreTrainedModel = MODELS[told["architecture"]](config)
     missing, extra = encoder.load_state_dict(load_file(source / "model.safetensors"), strict=False)
     if missing or set(extra) - ALLOWED_EXTRA:
         raise ValueError(f"weights: found {missing} missing and {extra} beyond, expected neither")
     return encoder.eval()
 
 
-def save(encoder: BertModel, source: Path, folder: Path) -> None:
+def save(encoder: PreTrainedModel, source: Path, folder: Path) -> None:
     """As transformers reads it; the tokenizer is the very file that ours reads."""
     encoder.save_pretrained(folder)
     words = PreTrainedTokenizerFast(tokenizer_file=str(source / "tokenizer.json"))
@@ -86,7 +97,7 @@ def save(encoder: BertModel, source: Path, folder: Path) -> None:
     words.save_pretrained(folder)
 
 
-def trace(encoder: BertModel, path: Path) -> None:
+def trace(encoder: PreTrainedModel, path: Path) -> None:
     """To ONNX, with any batch and length. Plain attention: what optimisers know."""
     encoder.set_attn_implementation("eager")
     ids = torch.zeros((2, 16), dtype=torch.int64)  # only the shapes count

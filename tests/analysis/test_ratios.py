@@ -123,6 +123,8 @@ def test_the_work_of_a_forward_pass_is_counted_from_its_dimensions() -> None:
     assert work.bytes == 4 * 10_616_832
     assert work.operations == 128 * (2 * 10_616_832 + 9_216 * 128)
     assert roofline.work(MINILM, 128, 8, "int8").operations == 8 * work.operations
+    renamed = {"dim": 384, "n_layers": 6, "hidden_dim": 1536}
+    assert roofline.work(renamed, 128, 1, "fp32") == work
     assert roofline.work(MINILM, 128, 8, "int8").bytes == work.bytes / 4
 
 
