@@ -30,6 +30,7 @@ if config["records"] == "measured":
 include: "rules/evidence.smk"
 include: "rules/compliance.smk"
 include: "rules/summarise.smk"
+include: "rules/cost.smk"
 include: "rules/report.smk"
 include: "rules/bench.smk"
 
@@ -37,7 +38,7 @@ include: "rules/bench.smk"
 rule all:
     default_target: True
     input:
-        every_record("jsonl"),
+        JOBS.records("jsonl"),
         "results/summary/evidence.csv",
         "results/summary/compliance.csv",
         "results/report/index.html",

@@ -22,6 +22,7 @@ COLUMNS = (
     "unit",
     "axis",
     "sides",
+    "models",
     "better",
     "summary",
     "contrasts",
@@ -32,6 +33,7 @@ TIERS = ("1", "2", "3", "4", "5")
 STATUSES = ("measured", "computed", "planned")
 BETTER = ("lower", "higher", "neither")
 SIDES = ("plain", "bare", "enclave", "padded", "null", "tcp")
+KINDS = ("encoder", "generator")  # of models; a classification head is an encoder's
 SUMMARIES = ("p50", "p95", "p99", "median", "min", "max", "value", "slope")
 
 
@@ -39,8 +41,9 @@ SUMMARIES = ("p50", "p95", "p99", "median", "min", "max", "value", "slope")
 class Metric:
     """One row. `probe` is a module of `bench.probes`, or empty where analysis computes it.
 
-    `axis` names what is swept (blank-separated where several), `contrasts` are (side, denominator)
-    pairs, `seed` is the row of the specification's tables that asks for the metric.
+    `axis` names what is swept (blank-separated where several), `models` the kinds of models that it
+    is measured for, `contrasts` are (side, denominator) pairs, `seed` is the row of the
+    specification's tables that asks for the metric.
     """
 
     id: str
@@ -50,6 +53,7 @@ class Metric:
     unit: str
     axis: str
     sides: tuple[str, ...]
+    models: tuple[str, ...]
     better: str
     summary: tuple[str, ...]
     contrasts: tuple[tuple[str, str], ...]
@@ -62,24 +66,25 @@ def read(path: Path) -> list[Metric]:
     return [_metric(row) for row in tables.read(path, COLUMNS, key=("metric",))]
 
 
-def measured(metrics: Iterable[Metric], tier: int) -> list[dict[str, str]]:
-    """What measuring one tier needs to know, as plain maps, and nothing else of the catalogue."""
+def measured(metrics: Iterable[Metric], tier: int, kind: str) -> list[dict[str, str]]:
+    """What measuring one tier of a kind of model needs to know, as plain maps, and no more."""
     return [
         {"id": metric.id, "probe": metric.probe, "unit": metric.unit, "axis": metric.axis}
         for metric in metrics
-        if metric.tier == tier and metric.status == "measured"
+        if metric.tier == tier and metric.status == "measured" and kind in metric.models
     ]
 
 
-def probes(metrics: Iterable[Metric], tier: int) -> list[str]:
-    """Modules of the probes that one tier runs, each once, in the catalogue's order."""
-    names = [metric["probe"] for metric in measured(metrics, tier)]
+def probes(metrics: Iterable[Metric], tier: int, kind: str) -> list[str]:
+    """Modules of the probes that one tier runs on a kind of model, each once, in table order."""
+    names = [metric["probe"] for metric in measured(metrics, tier, kind)]
     return [f"bench.probes.{name}" for name in dict.fromkeys(names)]
 
 
-def tiers(metrics: Iterable[Metric]) -> list[int]:
-    """Tiers that have something to measure."""
-    return sorted({metric.tier for metric in metrics if metric.status == "measured"})
+def tiers(metrics: Iterable[Metric], kind: str) -> list[int]:
+    """Tiers that have something to measure for a kind of model."""
+    here = [metric for metric in metrics if kind in metric.models]
+    return sorted({metric.tier for metric in here if metric.status == "measured"})
 
 
 def _metric(row: Row) -> Metric:
@@ -91,6 +96,7 @@ def _metric(row: Row) -> Metric:
         unit=row.given("unit"),
         axis=_axes(row),
         sides=row.words("sides", SIDES),
+        models=_kinds(row),
         better=row.one_of("better", BETTER),
         summary=row.words("summary", SUMMARIES),
         contrasts=tuple(_contrast(row, pair) for pair in row.words("contrasts")),
@@ -118,6 +124,11 @@ def _axes(row: Row) -> str:
         if not word.isidentifier() or word != word.lower():
             raise row.error("axis", found=word, expected="nouns in lower case, or -")
     return row.text("axis")
+
+
+def _kinds(row: Row) -> tuple[str, ...]:
+    row.given("models")
+    return row.words("models", KINDS)
 
 
 def _contrast(row: Row, pair: str) -> tuple[str, str]:

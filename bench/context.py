@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +17,7 @@ CPUINFO = ("model name", "microcode", "cache size")
 PLACES = {
     "cpu_governor": "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
     "numa_nodes": "/sys/devices/system/node/online",
+    "clock_source": "/sys/devices/system/clocksource/clocksource0/current_clocksource",
     "smt_active": "/sys/devices/system/cpu/smt/active",
     "transparent_hugepages": "/sys/kernel/mm/transparent_hugepage/enabled",
 }
@@ -38,8 +39,37 @@ def machine() -> dict[str, object]:
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "libraries_sha256": libraries_digest(),
+        "placement": placement(),
     }
     return facts
+
+
+def placement(
+    system: Path = Path("/sys/devices/system"), status: Path = Path("/proc/self/status")
+) -> dict[str, object]:
+    """Which CPUs and how much memory each NUMA node has, which CPUs share a core, and of all of
+    them those that this process, and so what it starts, may use."""
+    nodes = {
+        path.name.removeprefix("node"): {
+            "cpus": (path / "cpulist").read_text().strip(),
+            "memory_mib": _memory_mib((path / "meminfo").read_text()),
+        }
+        for path in sorted(system.glob("node/node[0-9]*"))
+    }
+    cores = system.glob("cpu/cpu[0-9]*/topology/thread_siblings_list")
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+    allowed = {"cpus": "Cpus_allowed_list", "nodes": "Mems_allowed_list"}
+    return {
+        "numa": nodes,
+        "smt_siblings": sorted({path.read_text().strip() for path in cores}),
+        "allowed": {name: fields[key].strip() for name, key in allowed.items() if key in fields},
+    }
+
+
+def _memory_mib(meminfo: str) -> int:
+    """`Node 0 MemTotal: 23816396 kB`, in MiB."""
+    line = next(line for line in meminfo.splitlines() if "MemTotal" in line)
+    return int(line.split()[-2]) // 1024
 
 
 def _cpuinfo() -> Iterator[tuple[str, str]]:
@@ -70,15 +100,38 @@ def _records() -> Iterator[str]:
 
 
 def noise() -> dict[str, float]:
-    """Load and steal so far; the difference of two readings says how quiet it was between them."""
+    """Load and steal so far; the difference of two readings says how quiet it was between them.
+
+    CPU seconds of all CPUs: `busy_s` of everybody, `own_s` of this process and all that it started,
+    `steal_s` of other machines on the same host.
+    """
     fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     ticks = os.sysconf("SC_CLK_TCK")
     busy = sum(int(value) for value in fields) - int(fields[3]) - int(fields[4])
     return {
         "busy_s": busy / ticks,
+        "own_s": _own_ticks(os.getpid()) / ticks,
         "steal_s": int(fields[7]) / ticks,
         "load_1min": os.getloadavg()[0],
     }
+
+
+def _own_ticks(root: int) -> int:
+    """CPU time of a process and of its descendants, alive or waited for."""
+    parents, ticks = {}, {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name in brackets may hold anything; what follows it may not.
+            fields = place.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # ended meanwhile, and counts at its parent
+        process = int(place.parent.name)
+        parents[process], ticks[process] = int(fields[1]), sum(map(int, fields[11:15]))
+    own, found = set(), {root}
+    while found:
+        own |= found
+        found = {process for process, parent in parents.items() if parent in found}
+    return sum(ticks.get(process, 0) for process in own)
 
 
 def revision(root: Path) -> dict[str, str]:
@@ -89,3 +142,11 @@ def revision(root: Path) -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"revision": done.stdout.strip()}
+
+
+def code(paths: Iterable[Path]) -> str:
+    """SHA-256 in hex over names and bytes of the files that measure."""
+    digest = sha256()
+    for path in sorted(paths):
+        digest.update(f"{path} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enclave.memory import Buffer, peak_rss_bytes, uncollected
+from enclave.memory import Buffer, peak_rss_bytes, rss_bytes, uncollected
 from enclave.stages import Marks, Stages
 from enclave.wire import cbor
 from enclave.wire.errors import RemoteProtocolError
@@ -119,6 +119,7 @@ class Plain:
                 "parity": self._engine.parity(),
                 "peak_rss_bytes": peak_rss_bytes(),
                 "requests_ns": marks.take(),
+                "rss_bytes": rss_bytes(),
             }
         )
 

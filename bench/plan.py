@@ -1,4 +1,4 @@
-"""The plan: configuration and tables to rows, one row for each thing that is measured.
+"""The plan: tables to rows, one row for each machine and each model there is to choose from.
 
 Rules import this at parse time, so that a mistake in a table costs seconds and not an instance.
 Plain maps go into Snakemake's params (`asdict`), because it compares those by content.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 
 from bench.tables import ABSENT, ConfigError, Row, read
@@ -38,28 +37,39 @@ MODEL_COLUMNS = (
     "title",
     "license",
 )
-# Settings that say what one boot measures.
-WORKLOAD = (
-    "tokens",
-    "blocks",
-    "warmup",
-    "sessions",
-    "load_requests",
-    "payload_bytes",
-    "round_trips",
-    "security_blocks",
-    "padding",
-)
+# What one boot measures, by tier: the settings that its probes read from `bed.workload`. A change
+# in one reruns the tiers that list it. A new one is a word here, a field of `probes.Workload`, a
+# line in config.yaml and one in the schema's `workload`; a model may then have its own.
+WORKLOAD = {
+    1: (
+        *("tokens", "blocks", "warmup", "sessions", "load_requests"),
+        *("payload_bytes", "round_trips", "scaling_tokens", "scaling_blocks"),
+        *("load_sessions", "loads", "arrivals", "load_seconds", "slo_ms"),
+        *("prompt_tokens", "new_tokens", "generations"),
+    ),
+    3: ("repeats", "quality_texts", "continuation_tokens"),
+    4: ("tokens", "warmup", "security_blocks", "padding"),
+    5: (
+        *("tokens", "warmup", "load_sessions", "long_requests"),
+        *("saturation_quantile", "saturation_steps", "saturation_seconds"),
+        *("stress_sessions", "stress_seconds", "churn_seconds", "fault_seconds"),
+        *("ladder_memory_mib", "ladder_seconds"),
+    ),
+}
+# Which setting says how many boots a repetition of a tier has.
+BOOTS = {1: "boots", 3: "quality_boots", 4: "security_boots", 5: "stress_boots"}
 # Settings that are the servers' own.
 SERVING = ("batch", "session_seconds", "response_bucket_bytes")
-BOOTS = {1: "boots", 4: "security_boots"}  # which setting says how many, by tier
 PLATFORMS = ("local", "aws-nitro", "gcp-confidential-space")
-SOURCES = ("package", "hub", "seeded")
+# What the catalogue's column `models` calls an architecture.
+KINDS = {"bert": "encoder", "distilbert": "encoder", "llama": "generator"}
+SOURCES = ("package", "hub", "seeded", "trained")
 PRECISIONS = ("fp32", "bf16", "q8", "q4")
 LOCATORS = {
     "package": (re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+"), "name==version"),
     "hub": (re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}"), "owner/name@revision, 40 hex digits"),
     "seeded": (re.compile(r"-|[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+"), "the tokenizer's package or -"),
+    "trained": (re.compile(r"-|[a-z0-9][a-z0-9.-]*"), "the row of the same floats, or -"),
 }
 DIGEST = r"(?:[a-z0-9_.-]+=)?[0-9a-f]{64}"
 DIGESTS = re.compile(rf"{DIGEST}(?:,{DIGEST})*")
@@ -89,7 +99,8 @@ class Instance:
 class Model:
     """A model to serve, its cells as they stand in the table and checked for their form.
 
-    `sha256` pins its files, of which a seeded one has none; that has a seed and dimensions.
+    `sha256` pins its files. One that is made here, seeded or trained, has a seed and dimensions in
+    its stead; or its locator names the row of a trained one that it shares the floats of.
     """
 
     model: str
@@ -104,21 +115,20 @@ class Model:
     title: str
     license: str
 
+    @property
+    def kind(self) -> str:
+        """What the catalogue calls models of its architecture."""
+        return KINDS[self.architecture]
+
+    @property
+    def shared(self) -> str:
+        """The model whose floats it is made of; none where it has its own."""
+        return self.locator if self.source == "trained" and self.locator != ABSENT else ""
+
     def identity(self) -> dict[str, str]:
         """What decides its files: everything but how it is called in print."""
         fields = asdict(self)
         return {name: fields[name] for name in fields if name != "title"}
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One measuring job."""
-
-    platform: str
-    instance: str
-    model: str
-    repetition: int
-    tier: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,37 +146,13 @@ def instances(path: Path) -> list[Instance]:
 
 def models(path: Path) -> list[Model]:
     """Rows of config/models.tsv; ConfigError names the cell that is wrong."""
-    return [_model(row) for row in read(path, MODEL_COLUMNS, key=("model",))]
-
-
-def chosen_instances(
-    config: Mapping[str, object], known: Iterable[Instance], path: Path
-) -> list[Instance]:
-    """The configured instances of the configured platform, in the order configured."""
-    here = {row.instance: row for row in known if row.platform == config["platform"]}
-    return [here[name] for name in _chosen(config, "instances", here, path)]
-
-
-def chosen_models(config: Mapping[str, object], known: Iterable[Model], path: Path) -> list[Model]:
-    """The configured models, in the order configured."""
-    here = {row.model: row for row in known}
-    return [here[name] for name in _chosen(config, "models", here, path)]
-
-
-def matrix(
-    on: Iterable[Instance], of: Iterable[Model], *, repetitions: int, tiers: Sequence[int]
-) -> list[Cell]:
-    """Every measuring job: instances x models x repetitions (from 1) x tiers."""
-    return [
-        Cell(instance.platform, instance.instance, model.model, repetition, tier)
-        for instance, model, repetition, tier in product(on, of, range(1, repetitions + 1), tiers)
-    ]
-
-
-def folder_of(cell: Cell) -> str:
-    """Where a cell's records lie; also written out in rules/measure.smk."""
-    where = f"{cell.platform}/{cell.instance}/{cell.model}/rep{cell.repetition}"
-    return f"results/records/{where}"
+    rows = read(path, MODEL_COLUMNS, key=("model",))
+    found = [_model(row) for row in rows]
+    trained = [model.model for model in found if model.source == "trained" and model.seed != ABSENT]
+    for row, model in zip(rows, found, strict=True):
+        if model.shared and model.shared not in trained:
+            raise row.error("locator", expected=f"a model that is trained: {', '.join(trained)}")
+    return found
 
 
 def require_platform(module: str, config: Path, root: Path = Path()) -> None:
@@ -215,25 +201,6 @@ def require_fit(on: Iterable[Instance], machine: Machine, path: Path) -> None:
             )
 
 
-def _chosen(
-    config: Mapping[str, object], field: str, known: Mapping[str, object], path: Path
-) -> list[str]:
-    names = config[field]
-    if not isinstance(names, list):  # the schema has seen to that
-        raise TypeError(f"{field} is {type(names).__name__}, expected a list")
-    for name in names:
-        if name not in known:
-            of = f" of platform {config['platform']}" if field == "instances" else ""
-            raise ConfigError(
-                "config",
-                None,
-                field,
-                found=name,
-                expected=f"a row{of} in {path}: {', '.join(known) or 'there is none'}",
-            )
-    return list(names)
-
-
 def _instance(row: Row) -> Instance:
     _check(row, "instance", NAME, "lower case letters, digits, dots and dashes")
     instance = Instance(
@@ -255,17 +222,20 @@ def _instance(row: Row) -> Instance:
 def _model(row: Row) -> Model:
     source = row.one_of("source", SOURCES)
     row.one_of("precision", PRECISIONS)
+    row.one_of("architecture", tuple(KINDS))
     _check(row, "model", NAME, "lower case letters, digits, dots and dashes")
     _check(row, "locator", *LOCATORS[source])
-    if source == "seeded":
+    drawn = source == "seeded" or (source == "trained" and not row.text("locator"))
+    published = source in ("package", "hub")
+    if drawn:
         row.integer("seed")
         _check(row, "config", DIMENSIONS, "name=number words")
-    else:
+    if published:
         _check(row, "sha256", DIGESTS, "64 hex digits of the weights, or file=digest with commas")
-    for column in ("sha256",) if source == "seeded" else ("seed", "config"):
-        if row.text(column):
+    for column, used in (("sha256", published), ("seed", drawn), ("config", drawn)):
+        if not used and row.text(column):
             raise row.error(column, expected=f"{ABSENT}, as it is for source {source}")
-    for column in ("version", "architecture", "title", "license"):
+    for column in ("version", "title", "license"):
         row.given(column)
     return Model(**row.cells)
 

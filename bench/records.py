@@ -18,6 +18,7 @@ from typing import TypeVar
 from bench import files
 
 SCHEMA = 1
+EVERY = "every"  # the side of a failure that took all sides of a metric
 
 TYPE_NAMES = {str: "text", int: "integer", bool: "true or false", dict: "map"}
 
@@ -93,6 +94,17 @@ def identity(plan: Mapping[str, object]) -> str:
 def digest(identity: str, lines: Iterable[str]) -> bytes:
     """What an enclave signs for one boot: SHA-256 over its plan's identity and its record lines."""
     return sha256("".join(f"{line}\n" for line in (identity, *lines)).encode()).digest()
+
+
+def counted(found: Iterable[Observation | Failure]) -> list[Observation]:
+    """What a file's statistics may count: no value of a probe that failed later in that boot."""
+    every = list(found)
+    failed = {(record.metric, record.boot) for record in every if isinstance(record, Failure)}
+    return [
+        record
+        for record in every
+        if isinstance(record, Observation) and (record.metric, record.boot) not in failed
+    ]
 
 
 def write(path: Path, context: Mapping[str, object], lines: Iterable[str]) -> None:

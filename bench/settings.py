@@ -41,6 +41,16 @@ def check(config: Mapping[str, object], schema: Path, files: Sequence[Path]) -> 
         )
 
 
+def where(
+    config: Mapping[str, object], place: Place, files: Sequence[Path]
+) -> tuple[Path | str, int | None]:
+    """The file that said a setting last, and the line; the command line where none did."""
+    value: object = config
+    for step in place:
+        value = dict(_items(value))[step]
+    return _where(place, value, files)
+
+
 def _at(error: jsonschema.ValidationError) -> tuple[Place, object]:
     """Place and value that the complaint is about; Snakemake's own map types made plain."""
     place, schema = tuple(error.absolute_path), error.schema
@@ -59,7 +69,8 @@ def _expected(error: jsonschema.ValidationError) -> str:
     wanted = error.validator_value
     match error.validator:
         case "type":
-            return " or ".join(wanted) if isinstance(wanted, list) else str(wanted)
+            kinds = wanted if isinstance(wanted, list) else [wanted]
+            return " or ".join("map" if kind == "object" else str(kind) for kind in kinds)
         case "enum":
             return f"one of {', '.join('null' if word is None else str(word) for word in wanted)}"
         case "minimum":
@@ -91,7 +102,7 @@ def _where(place: Place, found: object, files: Sequence[Path]) -> tuple[Path | s
 
 
 def _items(value: object) -> Iterable[tuple[str | int, object]]:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return value.items()
     return enumerate(value) if isinstance(value, list) else ()
 

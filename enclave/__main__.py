@@ -26,6 +26,9 @@ def main(cmdline: str, arguments: Sequence[str]) -> None:
         booted = boot(tee, owner, Stages())
     except (VerificationError, RemoteProtocolError, KeyReleaseError, NsmError, OSError) as error:
         raise SystemExit(f"error: the enclave does not start: {error}") from None
+    except MemoryError as error:
+        reason = f"out of memory: {error}".removesuffix(": ")
+        raise SystemExit(f"error: the enclave does not start: {reason}") from None
     booted.parent.sendall(READY)
     Service(tee, booted).run()
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from enclave.memory import Buffer, uncollected
+from enclave.memory import Buffer, exhaustible, uncollected
 from enclave.objects import open_weights, read_whole
 from enclave.stages import Stages
 from enclave.tee import SETTINGS_PORT, Tee
@@ -74,7 +74,7 @@ def load(
     receive: Callable[[], Received], stages: Stages, *, threads: int, batch: int
 ) -> tuple[Received, Engine]:
     """What `receive` brings, loaded and tried out; it runs while torch is imported."""
-    with uncollected(), ThreadPoolExecutor(1, "receive") as beside:
+    with exhaustible(), uncollected(), ThreadPoolExecutor(1, "receive") as beside:
         receiving = beside.submit(receive)
         with stages("import"):
             from enclave.models import engine as engines

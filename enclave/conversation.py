@@ -24,7 +24,7 @@ from enclave.wire.messages import Collect, Completion, Generate, Part, Request, 
 
 ISSUER = "confbench enclave"
 MAX_TIMED = 10_000  # requests whose times are kept until a report asks for them
-SECURITY_MODES = {"local": "evaluation"}
+SECURITY_MODES = {"local": "evaluation", "aws-nitro": "production"}  # of every platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Identity:
     booted: Booted
     receipt_key: Ed25519PrivateKey
     measurements: receipt.Measurements
+
+    def __post_init__(self) -> None:
+        """LocalProtocolError for a platform of which receipts could not say what it is worth."""
+        if self.platform not in SECURITY_MODES:
+            raise LocalProtocolError(f"no security mode is known of platform {self.platform!r}")
 
 
 class Conversation:
@@ -128,7 +133,7 @@ class Conversation:
             sequence=self._sequence,
             execution_time_ms=elapsed_ms,
             memory_peak_mb=self._peak_rss_mb,
-            security_mode=SECURITY_MODES.get(self._identity.platform, "production"),
+            security_mode=SECURITY_MODES[self._identity.platform],
             model_hash_scheme="sha256-single",
         )
 
@@ -157,5 +162,6 @@ class Conversation:
             "peak_rss_bytes": memory.peak_rss_bytes(),
             "records": records,
             "requests_ns": self._marks.take(),
+            "rss_bytes": memory.rss_bytes(),
             "session_ns": {name: elapsed_ns for name, elapsed_ns, _ in self._handshake.rows()},
         }

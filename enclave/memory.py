@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import mmap
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 KIB = 1024
+# As torch's allocator and Python's threads say it, whose stacks are memory too.
+EXHAUSTED = ("can't allocate memory", "can't start new thread")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -70,13 +73,37 @@ def returning() -> Iterator[None]:
         mallopt(M_TRIM_THRESHOLD, 64 * KIB * KIB)  # twice that, which is its own rule
 
 
+@contextmanager
+def exhaustible() -> Iterator[None]:
+    """MemoryError where memory runs out inside, whoever says so and how.
+
+    torch raises a RuntimeError, mmap an OSError; neither is anything else's word for it.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ENOMEM or any(word in str(error) for word in EXHAUSTED):
+            raise MemoryError(str(error).partition("\n")[0]) from None
+        raise
+
+
 def peak_rss_bytes(status: Path = STATUS) -> int:
     """VmHWM of /proc/self/status in bytes; OSError where the kernel does not tell.
 
     Not VmPeak (that is address space) and not getrusage (its maximum survives exec and so counts
     the launcher).
     """
+    return _status_bytes("VmHWM", status)
+
+
+def rss_bytes(status: Path = STATUS) -> int:
+    """VmRSS, what is resident now; the kernel may lag behind by some pages per thread or CPU."""
+    return _status_bytes("VmRSS", status)
+
+
+def _status_bytes(field: str, status: Path) -> int:
     for line in status.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"{status} holds no VmHWM line")
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * KIB
+    raise OSError(f"{status} holds no {field} line")

@@ -5,7 +5,7 @@ rule bench:
         goals=GOAL_TABLE,
         records=[
             f"results/bench/records/{row.instance}/{model}/rep{rep}/{probe}.jsonl"
-            for row in INSTANCES
+            for row in JOBS.instances
             for probe, model in compared()
             for rep in range(1, config["repetitions"] + 1)
         ],

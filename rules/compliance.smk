@@ -5,8 +5,8 @@
 rule collect_compliance:
     input:
         code=closure("scripts/collect_compliance.py"),
-        records=model_records("jsonl"),
-        evidence=model_records("evidence.cbor"),
+        records=lambda wildcards: JOBS.records_of(wildcards, "jsonl"),
+        evidence=lambda wildcards: JOBS.records_of(wildcards, "evidence.cbor"),
         measurements="results/images/{platform}/measurements.json",
         manifest="results/models/{model}/{platform}/manifest.cose",
         authority="results/emulators/public.json",
@@ -26,7 +26,7 @@ rule collect_compliance:
 rule check_compliance:
     input:
         code=closure("scripts/check_compliance.py"),
-        bundles=every_bundle(),
+        bundles=JOBS.bundles(),
         measurements=f"results/images/{PLATFORM}/measurements.json",
         authority="results/emulators/public.json",
     output:

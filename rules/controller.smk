@@ -1,6 +1,7 @@
 # The process that drives a run: one to a folder, gone with the make that started it, and no job
 # outlives it, even where it is killed without a word.
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -48,5 +49,22 @@ if workflow.is_main_process:
         shell.prefix("set -euo pipefail; exec setpriv --pdeathsig KILL -- ")
 
 
+def write_waiting(jobs, path=Path(".snakemake/confbench.waiting.json")):
+    """What is still to be measured: a job tells from it how long the whole run takes yet. It is
+    neither an input nor a parameter of anything."""
+    rows = [(job.output.records, job.params.job) for job in jobs]
+    names = ("model", "tier", "boots")
+    waiting = [
+        {"records": records} | {name: row[name] for name in names}
+        for records, row in rows
+    ]
+    path.write_text(json.dumps(waiting))
+
+
 onstart:
     HELD.append(hold_lock())
+    write_waiting(
+        job
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name == "measure_tier"
+    )

@@ -2,10 +2,10 @@
 rule check_evidence:
     input:
         code=closure("scripts/check_evidence.py"),
-        records=every_record("jsonl"),
-        evidence=every_record("evidence.cbor"),
+        records=JOBS.records("jsonl"),
+        evidence=JOBS.records("evidence.cbor"),
         measurements=f"results/images/{PLATFORM}/measurements.json",
-        manifests=every_manifest(),
+        manifests=JOBS.manifests(),
         authority="results/emulators/public.json",
     output:
         "results/summary/evidence.csv",
@@ -27,10 +27,10 @@ rule verify:
     conda:
         "../envs/analysis.yaml"
     params:
-        records=every_record("jsonl"),
-        evidence=every_record("evidence.cbor"),
+        records=JOBS.records("jsonl"),
+        evidence=JOBS.records("evidence.cbor"),
         measurements=f"results/images/{PLATFORM}/measurements.json",
-        manifests=every_manifest(),
+        manifests=JOBS.manifests(),
         authority="results/emulators/public.json",
     message:
         "verify the records as they lie here"

@@ -5,7 +5,7 @@
 # holds its digest: image and measurements.json, weights and sealed.json or source.json.
 rule measure_tier:
     input:
-        code=tier_code,
+        code=JOBS.code,
         measured=folder("enclave"),
         authority="results/emulators/public.json",
         measurements="results/images/{platform}/measurements.json",
@@ -25,10 +25,12 @@ rule measure_tier:
         "../envs/measure.yaml"
     threads: workflow.cores
     params:
-        job=job_row,
-        shape=enclave_shape,
-        workload={name: config[name] for name in plan.WORKLOAD},
-        metrics=tier_metrics,
+        job=JOBS.job,
+        shape=JOBS.shape,
+        workload=JOBS.workload,
+        metrics=JOBS.measured,
+        # Not read by the script. It differs where the last run ended short, so that one more follows.
+        short=JOBS.short,
         lease={
             "require": config["require_isolation"],
             "transport": config["transport"],

@@ -46,7 +46,7 @@ rule measure_peers:
         python=PEERS,
         sources=sources_of,
         asked=asked_of,
-        cpus=lambda wildcards: enclave_shape(wildcards)["vcpus"],
+        cpus=lambda wildcards: JOBS.shape(wildcards)["vcpus"],
         workload={name: config[name] for name in ("boots", "blocks", "warmup", "seed")},
     message:
         "bench {wildcards.probe} of {wildcards.model} on {wildcards.instance}, repetition {wildcards.rep}"

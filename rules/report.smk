@@ -10,13 +10,20 @@ rule render_report:
                 "metrics",
                 "overhead",
                 "stages",
+                "scaling",
                 "distribution",
+                "quality",
                 "context",
                 "parity",
             ],
         ),
         evidence="results/summary/evidence.csv",
         compliance="results/summary/compliance.csv",
+        completeness="results/summary/completeness.csv",
+        costs=collect(
+            "results/summary/{table}.csv",
+            table=["cost", "crossover", "gpus", "prices", "published"],
+        ),
     output:
         "results/report/index.html",
     log:

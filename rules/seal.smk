@@ -6,6 +6,7 @@
 rule fetch_model:
     input:
         code=closure("scripts/fetch_model.py"),
+        shared=JOBS.shared,
     output:
         weights="results/models/{model}/source/model.safetensors",
         tokenizer="results/models/{model}/source/tokenizer.json",
@@ -15,7 +16,7 @@ rule fetch_model:
     conda:
         "../envs/image.yaml"
     params:
-        row=model_row,
+        row=JOBS.identity,
     message:
         "fetch {wildcards.model}"
     script:
@@ -57,7 +58,7 @@ rule seal_model:
     conda:
         "../envs/image.yaml"
     params:
-        row=model_row,
+        row=JOBS.identity,
     message:
         "seal {wildcards.model} for {wildcards.platform}"
     script:

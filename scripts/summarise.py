@@ -12,4 +12,5 @@ summary.summarise(
     metrics=Path(snakemake.input.catalogue),
     verdicts=Path(snakemake.input.verdicts),
     out=Path(snakemake.output.metrics).parent,
+    models=Path(snakemake.input.models),
 )

@@ -24,7 +24,13 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "bench.settings": ("bench.tables",),
     "bench.plan": ("bench.tables",),
     "bench.catalogue": ("bench.tables",),
+    "bench.jobs": tuple(
+        f"bench.{name}" for name in ("catalogue", "plan", "settings", "sources", "tables")
+    ),
     "bench.goals": ("bench.tables",),
+    "bench.prices": ("bench.plan", "bench.tables"),
+    # Probes draw faults and emulators play them: neither knows the other, both know what one is.
+    "bench.faults": (),
     "bench.files": (),
     "bench.records": ("bench.files", "enclave.wire"),
     "bench.context": (),
@@ -39,16 +45,23 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     # A client waits by the same clockwork as the enclave: deadlines that count in total.
     "bench.client": ("enclave.wire", "enclave.deadlines", "bench.verify"),
-    "bench.emulators": ("bench.files", "bench.verify", "enclave.wire"),
+    "bench.emulators": ("bench.faults", "bench.files", "bench.verify", "enclave.wire"),
     "bench.platforms": (
-        *("bench.host", "bench.image", "bench.verify", "bench.emulators", "bench.weights.seal"),
-        "enclave.wire",
+        *("bench.host", "bench.image", "bench.verify", "bench.emulators", "bench.faults"),
+        *("bench.weights.seal", "bench.weights.seeded", "enclave.wire"),
     ),
     # Releases of the key are measured outside with the very code that the enclave runs.
-    "bench.platforms.releases": ("enclave.tee.local", "enclave.wire"),
+    "bench.platforms.releases": (
+        *("bench.faults", "bench.platforms", "enclave.tee", "enclave.wire"),
+    ),
     "bench.weights": ("bench.files", "enclave.models", "enclave.wire"),
     "bench.plain": ("enclave.models", "enclave.wire", "enclave.memory", "enclave.stages"),
-    "bench.probes": ("bench.client", "bench.verify", "bench.records", "enclave.wire"),
+    "bench.probes": (
+        *("bench.client", "bench.faults", "bench.verify", "bench.records", "enclave.wire"),
+        "bench.weights.corpus",  # text that nothing was trained on
+    ),
+    # Continuations are judged by embeddings of tokens, which no server gives away.
+    "bench.probes.bert_score": ("enclave.models",),
     "bench.measure": (
         *("bench.platforms", "bench.probes", "bench.records", "bench.context", "bench.client"),
         *("bench.files", "bench.verify", "enclave.wire"),
@@ -66,19 +79,20 @@ ARROWS: dict[str, tuple[str, ...]] = {
             "bench.plan",
             "bench.catalogue",
             "bench.goals",
+            "bench.prices",
             "bench.tables",
             "bench.verify",
         ),
         *("bench.image.measurements", "enclave.wire"),
     ),
     "scripts": ("bench", "enclave.wire.sealed"),
-    "rules": ("bench.plan", "bench.catalogue", "bench.sources", "bench.settings", "bench.goals"),
+    "rules": ("bench.jobs", "bench.plan", "bench.sources", "bench.goals", "bench.prices"),
     "envs": (),
     "tests": ("bench", "enclave", "tests"),
 }
 
 # The rules run in Snakemake's own environment, which holds these two and nothing else of ours.
-PARSE_TIME = ("plan", "catalogue", "sources", "settings", "tables", "goals")
+PARSE_TIME = ("jobs", "plan", "catalogue", "sources", "settings", "tables", "goals", "prices")
 IN_SNAKEMAKE = ("jsonschema", "yaml")
 
 # The protocol is bytes in, bytes out: no clock, no socket, no machine.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 from bench import catalogue
+from bench.analysis import completeness
 from bench.catalogue import COLUMNS, Metric
 from bench.tables import ConfigError
 
 ROOT = Path(__file__).parents[1]
 METRICS = catalogue.read(ROOT / "config" / "metrics.tsv")
 
-# Rows of the specification's section 3, tier by tier.
-SPECIFIED = {1: 7, 2: 6, 3: 4, 4: 6, 5: 6}
+ASKED = completeness.read(ROOT / "config" / "specification.tsv")
+SEEDS = Path(__file__).parents[2] / "shared" / "seeds"
+STEP = re.compile(r"^[├└]─ (\d+)\. (.*?)(?: {2,}.*)?$", re.MULTILINE)
+HEADING = re.compile(r"^### (?!Protocol|Operational)(.*?)(?: \(.*\))?$", re.MULTILINE)
+SECTION = re.compile(r"\d(\.\d)?")
 
 ROW = {
     "metric": "some_latency",
@@ -25,6 +30,7 @@ ROW = {
     "unit": "ms",
     "axis": "tokens",
     "sides": "plain enclave",
+    "models": "encoder",
     "better": "lower",
     "summary": "p50",
     "contrasts": "enclave/plain",
@@ -40,12 +46,56 @@ def table(folder: Path, *rows: dict[str, str], columns: tuple[str, ...] = COLUMN
     return path
 
 
-def test_every_row_of_the_specification_has_a_metric() -> None:
-    wanted = {f"T{tier}.{row}" for tier, rows in SPECIFIED.items() for row in range(1, rows + 1)}
-    assert {metric.seed for metric in METRICS if metric.seed.startswith("T")} == wanted
+def specified() -> list[tuple[str, str]]:
+    """Rows of the specification's tables and steps, and of the milestone's tables, as they name
+    themselves."""
+    if not SEEDS.is_dir():
+        pytest.skip(f"the specification is not there: no {SEEDS}")
+    text = (SEEDS / "benchmark-specification.md").read_text()
+    found = []
+    for tier in "12345":
+        rows = column(text.split(f"### Tier {tier}:")[1].split("\n#")[0])
+        found += [(f"T{tier}.{number}", name) for number, name in enumerate(rows, start=1)]
+    found += [(f"2.1.{number}", name) for number, name in STEP.findall(text)]
+    papers = column(text.split("## 8. ")[1].split("\n## ")[0])
+    found += [(f"8.{number}", name) for number, name in enumerate(papers, start=1)]
+    report = (SEEDS / "milestone-v0.2.9-report.md").read_text()
+    for section in "12345":
+        part = report.split(f"\n## {section}. ")[1].split("\n## ")[0]
+        # Sections 2 and 5 are one table; in the others each heading of a table asks for it whole.
+        names = column(part) if section in "25" else HEADING.findall(part)
+        found += [(f"M{section}.{number}", name) for number, name in enumerate(names, start=1)]
+    return found
+
+
+def column(text: str) -> list[str]:
+    """The first column of the first table."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [line.split("|")[1].strip() for line in lines[2:]]
+
+
+def test_the_rows_asked_for_are_those_of_the_specification_one_by_one() -> None:
+    assert [(asked.row, asked.asked) for asked in ASKED] == specified()
+
+
+def test_every_row_of_the_specifications_tiers_and_lifecycle_has_a_metric_of_its_tier() -> None:
+    answered = {word.partition(":")[0] for metric in METRICS for word in metric.seed.split()}
+    assert {asked.row for asked in ASKED if asked.row[0] in "T2"} <= answered
     for metric in METRICS:
-        if metric.seed.startswith("T"):
-            assert metric.seed.startswith(f"T{metric.tier}.")
+        tiers = {word[1] for word in metric.seed.split() if word.startswith("T")}
+        assert tiers <= {str(metric.tier)}, metric.id
+
+
+def test_a_metric_answers_rows_that_exist_or_a_section() -> None:
+    rows = {asked.row for asked in ASKED}
+    words = {word.partition(":")[0] for metric in METRICS for word in metric.seed.split()}
+    assert {word for word in words - rows if not SECTION.fullmatch(word)} == set()
+
+
+def test_what_no_metric_answers_is_what_this_project_has_no_hardware_for() -> None:
+    words = {word.partition(":")[0] for metric in METRICS for word in metric.seed.split()}
+    open_ = {asked.row for asked in ASKED if asked.row not in words and not asked.beside}
+    assert open_ == {"M4.1", "M4.2", "M4.3"}
 
 
 def test_probes_yield_what_the_catalogue_says() -> None:
@@ -66,21 +116,28 @@ def declared(probe: str) -> set[str]:
 
 
 def test_measuring_is_told_nothing_that_only_print_needs() -> None:
-    rows = catalogue.measured(METRICS, 1)
+    rows = catalogue.measured(METRICS, 1, "encoder")
     assert {tuple(row) for row in rows} == {("id", "probe", "unit", "axis")}
-    assert [row["id"] for row in rows] == [metric.id for metric in METRICS if metric.tier == 1]
+    wanted = [metric for metric in METRICS if metric.tier == 1 and metric.status == "measured"]
+    assert [row["id"] for row in rows] == [m.id for m in wanted if "encoder" in m.models]
 
 
-def test_planned_metrics_have_nothing_to_run() -> None:
-    planned = [metric for metric in METRICS if metric.status == "planned"]
-    assert {metric.tier for metric in planned} == {2, 3, 5}
-    assert all(not metric.probe for metric in planned)
-    assert catalogue.tiers(METRICS) == [1, 4]
-    assert catalogue.probes(METRICS, 5) == []
+def test_only_what_is_measured_for_a_kind_of_model_is_run(tmp_path: Path) -> None:
+    rows = (
+        ROW,
+        ROW | {"metric": "other", "tier": "3", "probe": "write", "models": "generator"},
+        ROW | {"metric": "later", "tier": "5", "status": "planned", "probe": "-"},
+    )
+    metrics = catalogue.read(table(tmp_path, *rows))
+    assert catalogue.tiers(metrics, "encoder") == [1]
+    assert catalogue.tiers(metrics, "generator") == [3]
+    assert catalogue.probes(metrics, 3, "generator") == ["bench.probes.write"]
+    assert catalogue.probes(metrics, 3, "encoder") == []
+    assert catalogue.probes(metrics, 5, "encoder") == []
 
 
 def test_a_probe_of_several_metrics_runs_once() -> None:
-    names = catalogue.probes(METRICS, 1)
+    names = catalogue.probes(METRICS, 1, "encoder")
     assert len(names) == len(set(names))
     assert "bench.probes.request" in names
 
@@ -95,6 +152,7 @@ def test_a_row_is_read_as_it_stands(tmp_path: Path) -> None:
             unit="ms",
             axis="tokens",
             sides=("plain", "enclave"),
+            models=("encoder",),
             better="lower",
             summary=("p50",),
             contrasts=(("enclave", "plain"),),
@@ -114,6 +172,8 @@ def test_a_row_is_read_as_it_stands(tmp_path: Path) -> None:
         pytest.param("unit", "-", "a value", id="no_unit"),
         pytest.param("axis", "tokens 3d", "nouns in lower case", id="axis_is_no_name"),
         pytest.param("sides", "plain host", "any of plain, bare", id="no_such_side"),
+        pytest.param("models", "encoder cat", "any of encoder, generator", id="no_such_kind"),
+        pytest.param("models", "-", "a value", id="measured_for_no_model"),
         pytest.param("better", "more", "one of lower, higher", id="no_such_direction"),
         pytest.param("summary", "p98", "any of p50", id="no_such_statistic"),
         pytest.param("contrasts", "enclave", "side/denominator", id="contrast_of_one"),
@@ -150,7 +210,7 @@ def test_another_header_is_refused(tmp_path: Path) -> None:
 
 def test_a_row_of_another_length_is_refused(tmp_path: Path) -> None:
     short = {name: ROW[name] for name in COLUMNS[:-1]}
-    with pytest.raises(ConfigError, match="line 2, field row: found '11 cells', expected 12"):
+    with pytest.raises(ConfigError, match="line 2, field row: found '12 cells', expected 13"):
         catalogue.read(table(tmp_path, short))
 
 

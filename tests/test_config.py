@@ -1,8 +1,7 @@
-"""Settings, tables and prices: what ships is right, and what is wrong is named."""
+"""Settings and tables: what ships is right, and what is wrong is named."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -39,14 +38,10 @@ def with_setting(folder: Path, name: str, line: str) -> tuple[dict[str, object],
 
 
 @pytest.mark.parametrize("further", [(), ("small.yaml",), ("aws.yaml",), ("gcp.yaml",)])
-def test_shipped_settings_are_right_and_name_rows_that_exist(further: tuple[str, ...]) -> None:
+def test_shipped_settings_are_right(further: tuple[str, ...]) -> None:
     files = ("config.yaml", *further)
     config = shipped(*files)
     settings.check(config, SCHEMA, [CONFIG / name for name in files])
-    instances = plan.instances(CONFIG / "instances.tsv")
-    models = plan.models(CONFIG / "models.tsv")
-    assert plan.chosen_instances(config, instances, CONFIG / "instances.tsv")
-    assert plan.chosen_models(config, models, CONFIG / "models.tsv")
 
 
 def test_every_setting_is_described() -> None:
@@ -74,7 +69,7 @@ def test_every_setting_is_described() -> None:
             "one of null, bwrap",
             id="yes_is_no_isolation",
         ),
-        pytest.param("seed", "sead: 1", "sead", 1, "one of the settings records", id="misspelt"),
+        pytest.param("seed", "sead: 1", "sead", 1, "one of the settings", id="misspelt"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_line(
@@ -148,6 +143,7 @@ def test_a_wrong_instance_is_named(tmp_path: Path, row: str, field: str) -> None
         pytest.param({"seed": "1"}, "seed", id="package_with_a_seed"),
         pytest.param({"model": "Mini LM"}, "model", id="no_folder_name"),
         pytest.param({"precision": "fp16"}, "precision", id="no_such_precision"),
+        pytest.param({"architecture": "mamba"}, "architecture", id="no_such_architecture"),
         pytest.param({"license": "-"}, "license", id="no_license"),
         pytest.param(
             {"source": "seeded", "seed": "1", "config": "a=1"}, "sha256", id="seeded_with_a_digest"
@@ -157,6 +153,21 @@ def test_a_wrong_instance_is_named(tmp_path: Path, row: str, field: str) -> None
         ),
         pytest.param(
             {"source": "seeded", "sha256": "-", "seed": "1"}, "config", id="seeded_without_a_shape"
+        ),
+        pytest.param(
+            {"source": "trained", "locator": "-", "sha256": "-", "config": "a=1"},
+            "seed",
+            id="trained_without_a_seed",
+        ),
+        pytest.param(
+            {"source": "trained", "locator": "n", "sha256": "-", "seed": "1"},
+            "seed",
+            id="trained_twice",
+        ),
+        pytest.param(
+            {"source": "trained", "locator": "n", "sha256": "-"},
+            "locator",
+            id="trained_as_a_model_that_is_not_there",
         ),
     ],
 )
@@ -178,19 +189,16 @@ def test_a_wrong_model_is_named(tmp_path: Path, cells: dict[str, str], field: st
     assert (caught.value.line, caught.value.field) == (2, field)
 
 
-def test_an_unknown_row_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    path = tmp_path / "instances.tsv"
-    path.write_text("\t".join(plan.INSTANCE_COLUMNS) + "\n" + INSTANCE)
-    config = {"platform": "local", "instances": ["desktop"]}
-    with pytest.raises(ConfigError, match=r"found 'desktop', expected a row .*: laptop"):
-        plan.chosen_instances(config, plan.instances(path), path)
-
-
-def test_an_instance_of_another_platform_is_not_chosen() -> None:
-    path = CONFIG / "instances.tsv"
-    config = {"platform": "local", "instances": ["c6i.xlarge"]}
-    with pytest.raises(ConfigError, match="a row of platform local"):
-        plan.chosen_instances(config, plan.instances(path), path)
+def test_floats_are_shared_with_a_model_that_was_trained_itself(tmp_path: Path) -> None:
+    path = tmp_path / "models.tsv"
+    own = ("a", "1", "llama", "trained", "-", "-", "7", "x=1", "fp32", "A", "MIT")
+    coarse = ("b", "1", "llama", "trained", "a", "-", "-", "-", "q4", "B", "MIT")
+    rows = ["\t".join(row) for row in (plan.MODEL_COLUMNS, coarse, own)]
+    path.write_text("\n".join(rows) + "\n")
+    assert [(model.model, model.shared) for model in plan.models(path)] == [("b", "a"), ("a", "")]
+    path.write_text("\n".join([*rows, "\t".join(("c", *coarse[1:4], "b", *coarse[5:]))]) + "\n")
+    with pytest.raises(ConfigError, match=r"line 4, field locator: found 'b'.*trained: a"):
+        plan.models(path)
 
 
 def test_a_machine_too_small_is_told_what_it_lacks() -> None:
@@ -214,15 +222,6 @@ def test_a_platform_without_code_is_refused(tmp_path: Path) -> None:
         plan.require_platform("bench.platforms.moon", CONFIG / "config.yaml", tmp_path)
 
 
-def test_the_matrix_holds_every_combination_once() -> None:
-    instances = plan.instances(CONFIG / "instances.tsv")[:2]
-    models = plan.models(CONFIG / "models.tsv")[:2]
-    cells = plan.matrix(instances, models, repetitions=3, tiers=[1, 4])
-    assert len(set(cells)) == 2 * 2 * 3 * 2
-    assert {cell.repetition for cell in cells} == {1, 2, 3}
-    assert plan.folder_of(cells[0]) == "results/records/local/laptop-2vcpu/minilm/rep1"
-
-
 def test_the_specifications_machines_are_rows() -> None:
     rows = {
         (row.instance, row.vcpus, row.memory_mib, row.enclave_vcpus, row.enclave_memory_mib)
@@ -233,13 +232,3 @@ def test_the_specifications_machines_are_rows() -> None:
         ("m6i.xlarge", 4, 16384, 2, 2048),
         ("c6i.2xlarge", 8, 16384, 4, 4096),
     } <= rows
-
-
-def test_every_instance_has_a_price_in_every_snapshot() -> None:
-    wanted = {row.priced_as for row in plan.instances(CONFIG / "instances.tsv")} - {""}
-    for path in (CONFIG / "prices").glob("*.json"):
-        snapshot = json.loads(path.read_text())
-        assert snapshot["date"] == path.stem
-        assert snapshot["source"]
-        assert all(row["usd_per_hour"] > 0 for row in snapshot["rows"])
-        assert wanted <= {row["instance"] for row in snapshot["rows"]}

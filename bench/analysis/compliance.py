@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,31 +20,16 @@ def collect(
     records: Sequence[Path],
     signed: Sequence[Path],
     *,
-    authority: Path,
-    measurements: Path,
-    manifest: Path,
-    key_policy: str,
-    sealers: Sequence[str],
+    make: Callable[[Sequence[bundle.Run]], bundle.Bundle],
     out: Path,
 ) -> None:
     """Write the bundle of all sessions behind these records of one model; `signed` is beside them.
 
-    VerificationError or RecordError for files that are not what a run wrote; nothing is judged.
+    `make` is the model owner's: what else a bundle holds, he knows. VerificationError or
+    RecordError for files that are not what a run wrote; nothing is judged.
     """
     runs = [run(path, left) for path, left in zip(records, signed, strict=True)]
-    built, parties = read_measurements(measurements), json.loads(authority.read_text())
-    made = bundle.Bundle(
-        platform=built.platform,
-        pcrs=built.pcrs,
-        root=bytes.fromhex(parties["root"]),
-        owner=bytes.fromhex(parties["owner"]),
-        key_arn=parties["key_arn"],
-        key_policy=key_policy,
-        sealers=sealers,
-        manifest=manifest.read_bytes(),
-        runs=runs,
-    )
-    files.replace(out, made.encode())
+    files.replace(out, make(runs).encode())
 
 
 def run(records: Path, signed: Path) -> bundle.Run:

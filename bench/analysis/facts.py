@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from bench.analysis import overhead, stats, verdict
+from bench.analysis import overhead, planning, series, stats, verdict
 from bench.analysis.sheets import NAMED
 from bench.records import Axes
 
@@ -56,13 +56,22 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All values of one metric on one side at one point of its axes, warm-ups apart."""
+    """All values of one metric on one side at one point of its axes, warm-ups apart.
+
+    `runs` holds what every boot answered, in order, warm-ups included.
+    """
 
     side: str
     at: Axes
     samples: pd.DataFrame
     warmups: int = 0
     failures: tuple[str, ...] = ()
+    runs: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def levels(self) -> stats.Levels:
+        """Values by repetition and boot."""
+        return levels(self.samples.set_index(["repetition", "boot"])["value"])
 
     @property
     def values(self) -> list[float]:
@@ -71,6 +80,14 @@ class Cell:
     def medians(self, *levels: str) -> pd.Series[float]:
         """The median of every repetition, or of every boot of each, in order."""
         return self.samples.groupby(list(levels))["value"].agg(stats.quantile, p=0.5)
+
+
+def levels(values: pd.Series[float]) -> stats.Levels:
+    """Values by repetition and boot, which their index begins with."""
+    return [
+        [boot.to_list() for _, boot in repetition.groupby(level="boot")]
+        for _, repetition in values.groupby(level="repetition")
+    ]
 
 
 def place(at: Axes) -> str:
@@ -86,7 +103,11 @@ def metric_rows(
     boots, repetitions = cell.medians("repetition", "boot"), cell.medians("repetition")
     head |= {"repetitions": len(repetitions), "boots": len(boots)}
     rows: list[Row] = []
-    if len(cell.samples):
+    summary = tuple(summary)
+    if len(cell.samples) and not summary:  # raw material: it is counted here and judged elsewhere
+        recorded: Row = {"statistic": "recorded", "value": len(cell.values), "status": OK}
+        rows.append(head | recorded | {"n": len(cell.values)})
+    elif len(cell.samples):
         for statistic in summary:
             rows.append(head | _statistic(subject, statistic, cell, bands))
         rows += [head | row for row in _counts(cell, boots, repetitions)]
@@ -104,8 +125,8 @@ def _statistic(subject: Subject, statistic: str, cell: Cell, bands: Sequence[ver
     if statistic not in QUANTILES:
         known = ", ".join([*QUANTILES, *EXACT])
         raise ValueError(f"metric {subject.metric}: no statistic {statistic!r}; known: {known}")
-    estimate = stats.estimate_quantile(cell.values, QUANTILES[statistic])
-    row = _estimate("value", estimate) | {"statistic": statistic}
+    estimate = stats.clustered_quantile(cell.levels, QUANTILES[statistic])
+    row = _estimate("value", estimate) | {"statistic": statistic, "n": len(cell.values)}
     if QUANTILES[statistic] == 0.5:
         row |= _verdict(subject, cell.side, estimate, bands, subject.unit)
     return row
@@ -123,7 +144,7 @@ def _estimate(name: str, estimate: stats.Estimate) -> Row:
     small = estimate.value is None
     row: Row = {name: estimate.value, "low": estimate.low, "high": estimate.high}
     row |= {"n": estimate.n, "need": estimate.need, "status": SMALL if small else OK}
-    return row | {"detail": f"n={estimate.n} < {estimate.need}" if small else ""}
+    return row | {"detail": f"{estimate.counted}={estimate.n} < {estimate.need}" if small else ""}
 
 
 def _counts(cell: Cell, boots: pd.Series[float], repetitions: pd.Series[float]) -> Iterable[Row]:
@@ -131,7 +152,13 @@ def _counts(cell: Cell, boots: pd.Series[float], repetitions: pd.Series[float]) 
     yield spread | {"n": len(boots), "status": OK}
     counts = {"median_of_medians": stats.quantile(repetitions, 0.5)}
     counts |= {f"{name}_flags": int(flags(cell.values).sum()) for name, flags in FLAGS.items()}
-    for name, value in (counts | {"warmups": cell.warmups}).items():
+    if any(len(run) > 1 for run in cell.runs):  # one value a boot has no order to look at
+        marked = cell.warmups // len(cell.runs)
+        worth = series.effective_size([run[marked:] for run in cell.runs])
+        counts |= {"effective": round(worth, 1)}
+    if cell.warmups:
+        counts |= {"warmups": cell.warmups, "slow_start": series.slow_start(cell.runs)}
+    for name, value in counts.items():
         yield {"statistic": name, "value": value, "n": len(cell.values), "status": OK}
 
 
@@ -161,7 +188,8 @@ def overhead_rows(
     samples = pd.concat([cell.samples for cell in cells])
     sides = set(samples["side"])
     head = subject.row() | {"at": place(cells[0].at)}
-    estimates: dict[tuple[str, str], stats.Estimate] = {}
+    null = _ratio(samples, *overhead.NULL, parity) if set(overhead.NULL) <= sides else None
+    limits = {"detectable": stats.smallest_detectable(null) if null else None}
     rows: list[Row] = []
     for pair in contrasts:
         if not set(pair) <= sides:
@@ -169,19 +197,37 @@ def overhead_rows(
         row = head | {"numerator": pair[0], "denominator": pair[1]}
         reason = overhead.unlike(parity, *pair)
         if reason:
-            rows.append(row | {"status": UNLIKE, "detail": reason})
+            rows.append(row | limits | {"status": UNLIKE, "detail": reason})
             continue
         blocks = overhead.block_ratios(samples, *pair)
         estimate = stats.nested_median(blocks.levels)
-        estimates[pair] = estimate
+        if null and pair != overhead.NULL:
+            estimate = stats.widened(estimate, by=null)
         row |= _estimate("ratio", estimate)
         row |= _verdict(subject, "/".join(pair), estimate, bands, "ratio")
         row |= {"repetitions": blocks.repetitions, "boots": blocks.boots, "blocks": blocks.count}
+        row |= limits | _spread(blocks.levels)
         middle = overhead.ratio_of_medians(samples, *pair)
         rows.append(row | {"incomplete": blocks.incomplete, "of_medians": middle})
-    null = estimates.get(overhead.NULL)
-    detectable = stats.smallest_detectable(null) if null else None
-    return [row | {"detectable": detectable} for row in rows]
+    return rows
+
+
+def _ratio(
+    samples: pd.DataFrame, top: str, bottom: str, parity: Mapping[str, Mapping[str, object]]
+) -> stats.Estimate | None:
+    """A ratio of two sides, or None where they may not be compared."""
+    if overhead.unlike(parity, top, bottom):
+        return None
+    return stats.nested_median(overhead.block_ratios(samples, top, bottom).levels)
+
+
+def _spread(levels: stats.Levels) -> Row:
+    """What a ratio is spread by, and how many boots a narrow interval of it takes."""
+    found = planning.spread(levels)
+    if found is None:
+        return {}
+    row: Row = {"block_spread": found.block, "boot_spread": found.boot}
+    return row | {"repetition_spread": found.repetition, "boots_needed": found.boots_needed()}
 
 
 def stage_rows(
@@ -199,25 +245,26 @@ def stage_rows(
     stages = [cell for cell in stages if len(cell.samples)]
     begun = {cell.at: cell for cell in begins if len(cell.samples)}
     for cell in stages:
-        estimate = stats.estimate_quantile(cell.values, 0.5)
+        estimate = stats.clustered_quantile(cell.levels, 0.5)
         row = _estimate("value", estimate) | {"kind": "stage", "stage": dict(cell.at)["stage"]}
         start = stats.quantile(begun[cell.at].values, 0.5) if cell.at in begun else end
         row["start"] = None if estimate.value is None else start
         rows.append(head | row | {"order": len(rows)})
         end = start + stats.quantile(cell.values, 0.5)
     wholes = whole.medians("repetition", "boot")
-    lines = {"whole": wholes.to_numpy()}
+    lines = {"whole": wholes}
     if stages:
         parts = [cell.medians("repetition", "boot") for cell in stages]
         known = all(cell.at in begun for cell in stages)
         starts = [begun[cell.at].medians("repetition", "boot") for cell in stages if known]
-        complete = pd.concat([wholes, *parts, *starts], axis=1, join="inner").to_numpy()
-        elapsed, starts_ms = np.split(complete[:, 1:], [len(parts)], axis=1)
+        complete = pd.concat([wholes, *parts, *starts], axis=1, join="inner")
+        whole_ms, elapsed, starts_ms = np.split(complete.to_numpy(), [1, len(parts) + 1], axis=1)
         covered = stats.covered(starts_ms, elapsed) if known else elapsed.sum(axis=1)
-        lines = {"sum": covered} | lines
-        lines["residual"] = stats.residuals(complete[:, 0], covered[:, None])
+        lines = {"sum": pd.Series(covered, complete.index)} | lines
+        residuals = stats.residuals(whole_ms[:, 0], covered[:, None])
+        lines["residual"] = pd.Series(residuals, complete.index)
     for kind in lines:
         if len(lines[kind]):
-            row = _estimate("value", stats.estimate_quantile(lines[kind], 0.5))
+            row = _estimate("value", stats.clustered_quantile(levels(lines[kind]), 0.5))
             rows.append(head | row | {"kind": kind, "stage": kind, "order": len(rows)})
     return rows

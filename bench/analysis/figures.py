@@ -36,7 +36,7 @@ def overheads(rows: pd.DataFrame) -> Draw:
     lines = len(rows) + len(groups)
 
     def draw(ink: Ink) -> Figure:
-        figure, (axes,) = _figure([lines * ROW_IN + 0.75], left=1.3, right=1.55)
+        figure, (axes,) = panelled([lines * ROW_IN + 0.75], left=1.3, right=1.55)
         y = 0
         for at, group in groups:
             if len(groups) > 1 or at:
@@ -54,7 +54,7 @@ def overheads(rows: pd.DataFrame) -> Draw:
         axes.set_ylim(y - 0.3, -0.6)
         axes.set_yticks([])
         axes.set_xlabel("times as long (1 = no difference)")
-        _grid(axes, ink)
+        grid(axes, ink)
         return figure
 
     return draw
@@ -78,7 +78,7 @@ def distributions(rows: pd.DataFrame) -> Draw:
 
     def draw(ink: Ink) -> Figure:
         height = len(sides) * 0.36 + 0.3
-        figure, panels = _figure([height] * len(points), left=0.7, right=0.8, gap=0.54)
+        figure, panels = panelled([height] * len(points), left=0.7, right=0.8, gap=0.54)
         for axes, at in zip(panels, points, strict=True):
             here = select(rows, at=at).groupby("side", sort=False)["value"]
             curves = {str(side): curve.to_numpy() for side, curve in here}
@@ -94,7 +94,7 @@ def distributions(rows: pd.DataFrame) -> Draw:
             axes.set_yticks(range(len(curves)), list(curves))
             axes.tick_params(axis="y", length=0)
             axes.set_title(point(at) if at else "")
-            _grid(axes, ink)
+            grid(axes, ink)
         panels[-1].set_xlabel(rows["unit"].iloc[0])
         return figure
 
@@ -123,7 +123,7 @@ def waterfall(rows: pd.DataFrame) -> Draw:
 
     def draw(ink: Ink) -> Figure:
         heights = [len(stages) * 0.2 + 0.15 for stages in bars.values()]
-        figure, panels = _figure(heights, left=0.95, right=0.75, gap=0.4, sharex=True)
+        figure, panels = panelled(heights, left=0.95, right=0.75, gap=0.4, sharex=True)
         for axes, (side, stages) in zip(panels, bars.items(), strict=True):
             for y, row in enumerate(stages.to_dict("records")):
                 extra = shared and row["stage"] not in shared
@@ -136,7 +136,7 @@ def waterfall(rows: pd.DataFrame) -> Draw:
             axes.set_ylim(len(stages) - 0.4, -0.6)
             axes.tick_params(axis="y", length=0)
             axes.set_title(_whole(select(rows, side=side), side))
-            _grid(axes, ink)
+            grid(axes, ink)
         for axes in panels[:-1]:
             axes.tick_params(labelbottom=False)
         panels[-1].set_xlabel(f"{rows['unit'].iloc[0]} since the start")
@@ -159,7 +159,7 @@ def curves(rows: pd.DataFrame, *, xlabel: str, log: bool) -> Draw:
     ticks = dict(zip(rows["x"], rows["at"].map(point), strict=True))
 
     def draw(ink: Ink) -> Figure:
-        figure, (axes,) = _figure([2.6], left=0.75, right=0.85)
+        figure, (axes,) = panelled([2.6], left=0.75, right=0.85)
         ends: dict[str, tuple[float, float]] = {}
         for side, found in select(rows, status="ok").groupby("side", sort=False):
             colour = ink.sides.get(str(side), ink.text)
@@ -179,7 +179,39 @@ def curves(rows: pd.DataFrame, *, xlabel: str, log: bool) -> Draw:
         axes.set_xticks(list(ticks), list(ticks.values()) if log else [f"{x:g}" for x in ticks])
         axes.set_xlabel(xlabel)
         axes.set_ylabel(rows["unit"].iloc[0])
-        _grid(axes, ink, "both")
+        grid(axes, ink, "both")
+        _name(axes, ends, ink)
+        return figure
+
+    return draw
+
+
+def fits(rows: pd.DataFrame) -> Draw:
+    """Measured and fitted latency against length, and below what the fit leaves, in per cent."""
+    points = select(rows, kind="residual")
+    points = points.assign(x=points["name"].str.split("=").str[1].astype(float))
+
+    def draw(ink: Ink) -> Figure:
+        figure, (axes, below) = panelled([2.2, 0.9], left=0.75, right=0.85, gap=0.25, sharex=True)
+        ends: dict[str, tuple[float, float]] = {}
+        for side, found in points.groupby("side", sort=False):
+            colour = ink.sides.get(str(side), ink.text)
+            terms = select(rows, kind="coefficient", side=str(side))["value"].to_numpy()
+            x = np.linspace(found["x"].min(), found["x"].max(), 100)
+            scaled = terms * np.array([1, 1e-3, 1e-6])[: len(terms)]
+            axes.plot(x, np.vander(x, len(terms), increasing=True) @ scaled, color=colour)
+            axes.plot(found["x"], found["measured"], "o", color=colour, markersize=4.5)
+            below.plot(found["x"], found["percent"], "o-", color=colour, markersize=4.5)
+            ends[str(side)] = (found["x"].iloc[-1], found["measured"].iloc[-1])
+        below.axhline(0, color=ink.text, linewidth=1)
+        axes.set_ylim(0)
+        axes.tick_params(labelbottom=False)
+        axes.set_ylabel("ms")
+        below.set_ylabel("residual, %")
+        below.set_xticks(points["x"].unique())
+        below.set_xlabel("tokens")
+        for panel in (axes, below):
+            grid(panel, ink, "both")
         _name(axes, ends, ink)
         return figure
 
@@ -198,7 +230,7 @@ def _name(axes: Axes, ends: dict[str, tuple[float, float]], ink: Ink) -> None:
                       color=ink.sides.get(side, ink.text), weight="bold")  # fmt: skip
 
 
-def _figure(
+def panelled(
     heights: Sequence[float], *, left: float, right: float, gap: float = 0.0, sharex: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Panels of these heights under one another, all margins in inches."""
@@ -215,7 +247,7 @@ def _figure(
     return figure, panels
 
 
-def _grid(axes: Axes, ink: Ink, which: Literal["x", "both"] = "x") -> None:
+def grid(axes: Axes, ink: Ink, which: Literal["x", "both"] = "x") -> None:
     axes.set_axisbelow(True)
     axes.grid(axis=which, color=ink.grid, linewidth=0.8)
     axes.patch.set_alpha(0)

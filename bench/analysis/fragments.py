@@ -7,7 +7,6 @@ true of every run.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,27 +14,59 @@ from pathlib import Path
 import pandas as pd
 
 from bench import files
-from bench import tables as config
-from bench.analysis import compliance_table, facts, figures, ink, prose, provenance, stats, tables
+from bench.analysis import (
+    certainty,
+    completeness_table,
+    compliance_table,
+    cost_figures,
+    cost_table,
+    crossing_table,
+    facts,
+    figures,
+    growth,
+    ink,
+    literature_tables,
+    prose,
+    provenance,
+    published_table,
+    quality_table,
+    scaling,
+    scaling_tables,
+    stats,
+    tables,
+    timelines,
+)
 from bench.analysis.sheets import Summary, select
-from bench.analysis.tables import measured, plain, point
+from bench.analysis.tables import measured, point
 
-LITERATURE = ("group", "platform", "workload", "figure", "source", "evidence", "note")
-
-# Which metrics a section of the page shows, and whose section a whole tier is; every other metric
-# stands under "other".
+# Which metrics a section of the page shows, each with tables of its own, or all in one table; and
+# whose section the rest of a tier is. Every other metric stands under "other".
 SECTIONS = {
     "latency": ("request_latency", "inference_latency", "first_request", "request_stage"),
     "cold-start": ("cold_start", "cold_start_stage", "cold_start_begin"),
     "memory": ("peak_rss",),
     "throughput": ("throughput",),
+    "scaling": ("scaling_latency",),
+    "open-loop": ("open_loop_latency",),
     "transport": ("transport_round_trip",),
+    "stress": ("memory_under_load", "session_leak", "kms_recovery"),
+}
+TOGETHER = {
+    "load": ("open_loop_rate", "goodput", "open_loop_wait", "lost_requests"),
+    "saturation": ("saturation_throughput", "saturation_resolution", "unloaded_latency"),
+    "long-load": (
+        *("long_load_latency", "long_load_rate", "long_load_failures"),
+        "long_load_receipts",
+    ),
+    "relay": ("relay_throughput",),
+    "alike": ("embedding_cosine", "max_abs_difference"),
+    "limits": (
+        *("max_sessions", "session_refusal", "place_recovery", "peak_under_load"),
+        *("churned_sessions", "kms_time_to_open", "kms_amplification", "kms_calls"),
+        *("memory_given", "memory_limit", "memory_refused"),
+    ),
 }
 TIERS = {"4": "security"}
-
-
-# The blank between a number and its unit, once `plain` has escaped a per cent sign.
-UNIT = re.compile(r"(?<=\d) (?=\\%|ms\b|s\b|[GMk]B\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +86,21 @@ class Page:
 def write(summary: Summary, literature: Path, folder: Path) -> None:
     """Write every fragment as `_name.md`, every figure as SVG, and `_variables.yml`."""
     page = Page(summary, folder)
-    shown = {name for names in SECTIONS.values() for name in names}
+    shown = {name for names in (*SECTIONS.values(), *TOGETHER.values()) for name in names}
     metrics = summary["metrics"]
-    rest = metrics.loc[~metrics["tier"].isin(TIERS), "metric"].unique()
-    others = [name for name in rest if name not in shown]
+    rest = metrics[~metrics["metric"].isin(shown) & (metrics["statistic"] != "recorded")]
+    others = list(rest.loc[~rest["tier"].isin(TIERS), "metric"].unique())
     texts = {name: make(summary) for name, make in WHOLE.items()}
-    texts |= {"answer-figure": _headline(page)}
+    pictures = [_figure(page, *picture) for picture in cost_figures.pictures(summary)]
+    texts |= {"answer-figure": _headline(page), "cost-figure": "\n".join(pictures)}
     texts |= {section: _section(page, names) for section, names in SECTIONS.items()}
-    texts |= {section: _tier(page, tier, section) for tier, section in TIERS.items()}
+    texts |= {section: _together(page, names, section) for section, names in TOGETHER.items()}
+    texts |= {
+        section: _together(page, list(select(rest, tier=tier)["metric"].unique()), section)
+        for tier, section in TIERS.items()
+    }
     texts |= {"other": _section(page, others) if others else "There are no others.\n"}
-    texts |= {name: _published(literature, name, caption) for name, caption in GROUPS.items()}
+    texts |= literature_tables.sections(literature)
     for name, text in texts.items():
         files.replace(folder / f"_{name}.md", text.encode())
     files.replace(folder / "_variables.yml", _variables(summary).encode())
@@ -79,13 +115,17 @@ WHOLE: dict[str, Callable[[Summary], str]] = {
     "failures": prose.failures,
     "evidence": prose.evidence,
     "compliance": compliance_table.section,
+    "completeness": completeness_table.section,
     "specification": prose.specification,
+    "certainty": certainty.section,
     "parity": provenance.parity,
-}
-GROUPS = {
-    "original": "What the original project published.",
-    "projected": "What the specification projected, and what was measured since.",
-    "literature": "What papers published.",
+    "quality": quality_table.section,
+    "cost": cost_table.section,
+    "cost-instances": cost_table.instances,
+    "cost-crossover": crossing_table.crossover,
+    "cost-published": crossing_table.published,
+    "cost-prices": cost_table.prices,
+    "published-runs": published_table.section,
 }
 
 
@@ -97,7 +137,8 @@ def _variables(summary: Summary) -> str:
         "checkout": f"a checkout of revision {revision}" if revision else "a copy of this code",
     }
     need = {name: str(stats.minimum_count(p)) for name, p in facts.QUANTILES.items()}
-    values = {"run": run, "need": need | {"boots": str(stats.MINIMUM_BOOTS)}}
+    need |= {"boots": str(stats.MINIMUM_BOOTS), "prevailing": f"{stats.PREVAILING:g}"}
+    values = {"run": run, "need": need}
     return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
@@ -110,16 +151,20 @@ def _section(page: Page, names: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def _tier(page: Page, tier: str, section: str) -> str:
-    """For every model and instance: all metrics of a tier in one table, all ratios in another."""
+def _together(page: Page, names: Sequence[str], section: str) -> str:
+    """For every model and instance: all of these metrics in one table, all ratios in another."""
     parts = []
     for group, where, suffix in page.groups():
-        rows = select(page.summary["metrics"], tier=tier, **group)
+        rows = select(page.summary["metrics"], **group)
+        rows = rows[rows["metric"].isin(names)]
+        if not rows["statistic"].any():
+            continue
         parts.append(tables.overview(rows, where, f"{section}{suffix}"))
-        ratios = select(page.summary["overhead"], tier=tier, **group)
+        ratios = select(page.summary["overhead"], **group)
+        ratios = ratios[ratios["metric"].isin(names)]
         if len(ratios):
             parts.append(tables.overheads(ratios, where, f"{section}{suffix}-ratios"))
-    return "\n".join(parts)
+    return "\n".join(parts) or "Not measured.\n"
 
 
 def _metric(page: Page, name: str, group: dict[str, str], where: str, suffix: str) -> str:
@@ -131,8 +176,14 @@ def _metric(page: Page, name: str, group: dict[str, str], where: str, suffix: st
     if name == "cold_start":
         stages = select(page.summary["stages"], **group).query("side != 'null'")
         parts.append(tables.stages(stages, where, f"{label}-stages"))
+    if name == scaling.METRIC:
+        fits = select(page.summary["scaling"], **group)
+        parts.append(scaling_tables.coefficients(fits, where, f"{label}-fit"))
+        parts.append(scaling_tables.residuals(fits, where, f"{label}-residuals"))
     if name != "cold_start_stage":  # the waterfall has them
         parts.append(tables.metric(rows, where, label))
+    if name == growth.METRIC:
+        parts.append(growth.told(rows))
     ratios = select(page.summary["overhead"], metric=name, **group)
     if len(ratios):
         parts.append(tables.overheads(ratios, where, f"{label}-ratios"))
@@ -170,7 +221,15 @@ def _picture(page: Page, name: str, group: dict[str, str], label: str) -> str:
     shape = select(summary["distribution"], metric=name, **group)
     middle = select(summary["metrics"], metric=name, status="ok", **group)
     middle = middle[middle["statistic"].isin(["p50", "median"])]
-    if name == prose.HEADLINE and len(shape):
+    if name == scaling.METRIC:
+        fits = select(summary["scaling"], status="ok", **group)
+        caption = (
+            "How a request grows with its text: boots' medians (dots), their fit (line), and what "
+            "the fit leaves, in per cent."
+        )
+        alt = scaling_tables.told(fits)
+        return _figure(page, figures.fits(fits), label, caption, alt) if len(fits) else ""
+    if name in (prose.HEADLINE, "open_loop_latency") and len(shape):
         caption = (
             "How long requests took, side by side. Hill: density; dot: median; thick line: middle "
             "half; thin line: 5 % to 95 %. The axis ends at the slowest side's 99.5 %; the slowest "
@@ -188,6 +247,14 @@ def _picture(page: Page, name: str, group: dict[str, str], label: str) -> str:
             for row in stages.to_dict("records")
         )
         return _figure(page, figures.waterfall(stages), label, caption, f"Waterfall. {said}.")
+    if name in timelines.PICTURES:
+        points, rows = (select(summary[of], **group) for of in ("timeline", "metrics"))
+        if points.empty:
+            return ""
+        draw, caption = timelines.picture(name, points)
+        known = select(rows, metric=name, status="ok", statistic="value")
+        told = growth.told(select(rows, metric=name)) if known.empty else _medians(known)
+        return _figure(page, draw, label, caption, f"{caption} {told.strip()}")
     if name in ("throughput", "transport_round_trip") and middle["at"].nunique() > 1:
         log = name == "transport_round_trip"
         draw = figures.curves(middle, xlabel="payload each way" if log else "sessions", log=log)
@@ -222,16 +289,3 @@ def _figure(page: Page, draw: ink.Draw, label: str, caption: str, alt: str) -> s
 {caption}
 :::
 """
-
-
-def _published(path: Path, group: str, caption: str) -> str:
-    """Numbers of others, in a table of their own."""
-    rows = config.read(path, LITERATURE, key=("group", "platform", "workload", "figure", "source"))
-    header = ["Platform", "Workload", "Published", "Source", "How we know", "Note"]
-    body = [
-        [UNIT.sub(tables.SPACE, plain(row.text(name))) for name in LITERATURE[1:]]
-        for row in rows
-        if row.text("group") == group
-    ]
-    table = pd.DataFrame(body, columns=header)
-    return tables.pipe(table, f"{caption} Nothing in this table was measured here.", group)

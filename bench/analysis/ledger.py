@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -19,14 +20,15 @@ from bench.records import Records
 def ledger(group: Sequence[Records]) -> dict[str, dict[str, object]]:
     """ledger[field][side]: what every boot of a group reports, or all of it where boots differ.
 
-    A side that some boot has no entry for is left out: what is unknown once is unknown.
+    A side that some boot started and has no entry for is left out: unknown once is unknown.
     """
     boots = [boot for found in group for boot in _boots(found)]
+    started = {side: sum(side in boot.started for boot in boots) for side in overhead.LEDGER}
     return {
         str(field): {
             str(side): values.iloc[0] if values.nunique() == 1 else values.to_list()
-            for side, values in sides.items()
-            if values.count() == len(boots)
+            for side, values in ((side, sides[side].dropna()) for side in sides)
+            if values.count() == started[str(side)] > 0
         }
         for field, sides in _parity(boots).groupby("field")
     }
@@ -34,28 +36,45 @@ def ledger(group: Sequence[Records]) -> dict[str, dict[str, object]]:
 
 def rows(found: Records) -> dict[str, list[dict[Any, Any]]]:
     """Rows of context.csv and parity.csv for one records file."""
-    parity = _parity(_boots(found))
-    equal = (parity.nunique(axis=1) == 1) & parity.notna().all(axis=1)
+    boots = _boots(found)
+    parity = _parity(boots)
+    wanted = [len(boots[place].started) for place in parity.index.get_level_values("place")]
+    equal = (parity.nunique(axis=1) == 1) & (parity.count(axis=1) == wanted)
     return {
         "context": [{"field": field, "value": value} for field, value in _flat(found.context)],
         "parity": parity.assign(equal=equal).reset_index().to_dict("records"),
     }
 
 
-def _boots(found: Records) -> list[tuple[str, Mapping[str, object]]]:
-    """Each boot's name and what its sides reported, as far as the context has either."""
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """A boot's name, which sides it started, and what these reported."""
+
+    name: str
+    started: Sequence[str]
+    parity: Mapping[str, object]
+
+
+def _boots(found: Records) -> list[Boot]:
+    """As far as the context says it; a boot that does not say which sides it had had all."""
     boots = found.context.get("per_boot")
     maps = [boot for boot in boots if isinstance(boot, Mapping)] if isinstance(boots, list) else []
-    reports = [(str(boot.get("boot")), boot.get("parity")) for boot in maps]
-    return [(boot, sides if isinstance(sides, Mapping) else {}) for boot, sides in reports]
+    return [
+        Boot(
+            str(boot.get("boot")),
+            [side for side in boot.get("sides", overhead.LEDGER) if side in overhead.LEDGER],
+            parity if isinstance(parity := boot.get("parity"), Mapping) else {},
+        )
+        for boot in maps
+    ]
 
 
-def _parity(boots: Sequence[tuple[str, Mapping[str, object]]]) -> pd.DataFrame:
+def _parity(boots: Sequence[Boot]) -> pd.DataFrame:
     """A row per boot and field, a column per side; NaN where a boot has no entry for one."""
     told = [
-        (place, boot, field, side, value)
-        for place, (boot, sides) in enumerate(boots)
-        for side, fields in sides.items()
+        (place, boot.name, field, side, value)
+        for place, boot in enumerate(boots)
+        for side, fields in boot.parity.items()
         for field, value in _flat(fields)
     ]
     keys = ["place", "boot", "field", "side"]

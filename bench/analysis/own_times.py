@@ -18,18 +18,20 @@ Body = Mapping[str, object]
 def check(sessions: Sequence[Sequence[Body]], observations: Iterable[Observation]) -> None:
     """VerificationError names the first kind of time that the enclave did not sign like this.
 
-    sessions: for each session of a boot the bodies of its statements, the main session first.
+    sessions: for each session of a boot the bodies of its statements. Probes share one, and after
+    one that failed another.
 
-    1. inference, in order, but for the first request, which has no line
+    1. inference: all of one session, in order, but for its first request, which has no line
     2. stages of the start, in order, when they began, and the key's release among them
-    3. issue of receipts: all that one statement of the main session is about, in order
+    3. issue of receipts: all that one statement is about, in order
     4. documents and keys: each the time of another session
     """
     lines = _lines(observations)
-    main = sessions[0]
-    inferred = [value for body in main for value in _series(body, "inferred")]
-    _same("inference times", lines.get("inference_latency"), inferred[1:])  # 1
-    stages = _stages(main[0])
+    bodies = [body for session in sessions for body in session]
+    inferred = lines.get("inference_latency")
+    if inferred and inferred not in [_inferred(session)[1:] for session in sessions]:  # 1
+        raise _unlike("inference times", inferred)
+    stages = next(filter(None, map(_stages, bodies)), ())
     launch, *elapsed = lines.get("cold_start_stage") or [0]
     _same("start-up stages", elapsed, [row[1] for row in stages])  # 2
     begun = [begin - launch for begin in lines.get("cold_start_begin", [])[1:]]
@@ -37,12 +39,17 @@ def check(sessions: Sequence[Sequence[Body]], observations: Iterable[Observation
     released = [row[1] for row in stages if row[0] == "key_release"]
     _same("key release", lines.get("key_release"), released)
     issued = lines.get("receipt_issue")
-    if issued and issued not in [list(_series(body, "signed")) for body in main]:  # 3
+    if issued and issued not in [list(_series(body, "signed")) for body in bodies]:  # 3
         raise _unlike("receipt times", issued)
     for metric, stage in (("attestation_generation", "attested"), ("session_setup", "keyed")):
-        signed = [_map(bodies[0], "session_ns").get(stage, 0) for bodies in sessions[1:] if bodies]
+        first = [session[0] for session in sessions if session]
+        signed = [_map(body, "session_ns").get(stage, 0) for body in first]
         if rest := Counter(lines.get(metric)) - Counter(signed):  # 4
             raise _unlike(f"times of {stage}", sorted(rest))
+
+
+def _inferred(session: Sequence[Body]) -> list[int]:
+    return [value for body in session for value in _series(body, "inferred")]
 
 
 def _lines(observations: Iterable[Observation]) -> dict[str, list[int]]:

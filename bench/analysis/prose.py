@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.analysis import overhead, stats, tables, verdict
+from bench.analysis import certainty, overhead, stats, tables, verdict
 from bench.analysis.sheets import Summary, select
 from bench.analysis.tables import Row, code, measured, number, plain, point
 
@@ -17,7 +17,12 @@ FLAGS = {"z_flags": "|Z| > 3", "tukey_flags": "Tukey", "mad_flags": "MAD"}
 
 
 def banner(summary: Summary) -> str:
-    """What an emulated platform is, in plain words; nothing on hardware."""
+    """What an emulated platform is, in plain words, and which boots were noisy."""
+    return _emulated(summary) + certainty.callout(summary)
+
+
+def _emulated(summary: Summary) -> str:
+    """Nothing on hardware."""
     if not summary.emulated:
         return ""
     platform = plain(" ".join(summary.context("platform")))

@@ -20,6 +20,9 @@ PROVENANCE = (
     ("CPU", "cpu_model_name"),
     ("Microcode", "cpu_microcode"),
     ("CPUs online", "cpus_online"),
+    ("CPUs that share a core", "placement.smt_siblings.*"),
+    ("CPUs of each NUMA node", "placement.numa.*.cpus"),
+    ("CPUs and NUMA nodes allowed", "placement.allowed.*"),
     ("Memory, MiB", "memory_mib"),
     ("Kernel", "kernel"),
     ("Governor", "cpu_governor"),
@@ -37,7 +40,10 @@ DIGESTS = (
     ("Model weights, SHA-256", "weights_sha256"),
 )
 # What not every machine can say: a virtual one has no governor, a copy of the code no revision.
-OPTIONAL = ("cpu_governor", "revision")
+OPTIONAL = (
+    *("cpu_governor", "revision"),
+    *("placement.smt_siblings.*", "placement.numa.*.cpus", "placement.allowed.*"),
+)
 
 CONFIDENTIAL = ("enclave", "bare")
 FACT = r"^per_boot\.(?P<boot>\d+)\.isolation\.(?P<side>enclave|bare)\.(?P<fact>[^.]+)"

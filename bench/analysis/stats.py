@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,10 @@ MINIMUM_BOOTS = 3
 # 0.75 those of repetitions that differ about as much as boots too narrow.
 POOLED = 0.6
 
+# Where boots' medians are spread by more than this multiple of the values within a boot, a tail of
+# all values is made by a boot or two, and its interval would hold it in too few of 100 cases.
+PREVAILING = 1.5
+
 # Phi^-1(3/4): what makes the median absolute deviation of a normal sample its standard deviation.
 NORMAL_QUARTILE = 0.6744897501960817
 
@@ -32,13 +36,17 @@ Levels = Sequence[Sequence[Sequence[float]]]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its two-sided interval; all three None where n < need."""
+    """A value with its two-sided interval; all three None where n < need.
+
+    What was too few: `counted` names it, "n" for values.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     n: int
     need: int
+    counted: str = "n"
 
 
 def quantile(values: ArrayLike, p: float) -> float:
@@ -85,6 +93,80 @@ def estimate_quantile(values: ArrayLike, p: float, confidence: float = CONFIDENC
     return Estimate(quantile(ordered, p), low, high, n, need)
 
 
+def clustered_quantile(levels: Levels, p: float, confidence: float = CONFIDENCE) -> Estimate:
+    """The p-quantile of all values, with an interval that knows that boots differ.
+
+    levels[repetition][boot] are the values. A median is the mean over boots of the boots' medians
+    (`nested_median`), wherever every boot holds enough values for a median of its own. Any other
+    quantile is that of all values, with the interval of as many independent values as these are
+    worth (`effective_count`). Refused are fewer values than that takes at best, fewer than
+    MINIMUM_BOOTS boots, and tails where boots differ by more than the values in them (PREVAILING):
+    then boots are the values, and there are never enough. Coverage: tests/analysis/COVERAGE.md.
+    """
+    boots = [boot for repetition in levels for boot in repetition if len(boot)]
+    ordered = np.sort(np.concatenate([*boots, np.zeros(0)]))
+    n, need = len(ordered), minimum_count(p, confidence)
+    if n < need:
+        return Estimate(None, None, None, n, need)
+    if len(boots) < MINIMUM_BOOTS:
+        return Estimate(None, None, None, len(boots), MINIMUM_BOOTS, "boots")
+    if p == 0.5 and min(map(len, boots)) >= need:
+        return replace(nested_median(levels, confidence), n=n, need=need)
+    if len(boots) < need and p != 0.5 and _prevailing(boots) > PREVAILING:
+        return Estimate(None, None, None, len(boots), need, "boots")
+    low, high = np.quantile(ordered, _shares(effective_count(levels, p, confidence), p, confidence))
+    return Estimate(quantile(ordered, p), float(low), float(high), n, need)
+
+
+def _shares(n: float, p: float, confidence: float) -> tuple[float, float]:
+    """Shares of a distribution that n independent values, of which n p are below, could stem from.
+
+    Clopper and Pearson (1934), as beta quantiles, which n and n p need not be whole for. Where the
+    share lies is where the quantile lies: Woodruff (1952).
+    """
+    tail, below, above = (1 - confidence) / 2, n * p, n * (1 - p)
+    low = float(special.betaincinv(below, above + 1, tail))
+    return low, float(special.betaincinv(below + 1, above, 1 - tail))
+
+
+def effective_count(levels: Levels, p: float, confidence: float = CONFIDENCE) -> float:
+    """How many independent values would know the p-quantile as well as these values of boots do.
+
+    Korn and Graubard, Survey Methodology 24 (1998): p (1 - p) over the variance, between clusters,
+    of the share of values up to the quantile; shrunk by the square of t's ratio, since that
+    variance is known from few clusters only; never more than there are values. Boots are the
+    clusters, so what makes neighbouring values alike counts too; repetitions are, where they
+    differ by more than their boots explain (as in `nested_median`).
+    """
+    groups = [[np.asarray(boot) for boot in repetition if len(boot)] for repetition in levels]
+    centre = quantile(np.concatenate([boot for group in groups for boot in group]), p)
+    excess = [
+        np.array([np.sum(boot <= centre) - p * len(boot) for boot in group], np.float64)
+        for group in groups
+        if group
+    ]
+    n, units = sum(len(boot) for group in groups for boot in group), np.concatenate(excess)
+    if repetitions_differ(excess):
+        units = np.array([np.sum(group) for group in excess])
+    variance = len(units) * float(np.var(units, ddof=1)) / n**2
+    if variance == 0:
+        return n
+    reach = (1 + confidence) / 2
+    known = special.stdtrit(n - 1, reach) / special.stdtrit(len(units) - 1, reach)
+    return float(min(p * (1 - p) / variance * known**2, n))
+
+
+def _prevailing(boots: Sequence[Sequence[float]]) -> float:
+    """Spread of the boots' medians in multiples of the spread within boots.
+
+    That within a boot is told by its interquartile range, which stragglers do not widen.
+    """
+    between = float(np.std([np.median(boot) for boot in boots], ddof=1))
+    ranges = [np.subtract(*np.quantile(boot, [0.75, 0.25])) for boot in boots]
+    within = float(np.median(ranges)) / (2 * NORMAL_QUARTILE)
+    return between / within if within > 0 else 0.0 if between == 0 else math.inf
+
+
 def median_of_medians(groups: Sequence[ArrayLike]) -> float:
     """Median of the groups' medians: the specification's aggregate of repetitions (seed 5.1)."""
     return quantile([quantile(group, 0.5) for group in groups], 0.5)
@@ -104,9 +186,9 @@ def nested_median(levels: Levels, confidence: float = CONFIDENCE) -> Estimate:
     repetitions = [np.asarray(boots) for boots in groups if boots]
     boots = np.concatenate([*repetitions, np.zeros(0)])
     if len(boots) < MINIMUM_BOOTS:
-        return Estimate(None, None, None, len(boots), MINIMUM_BOOTS)
+        return Estimate(None, None, None, len(boots), MINIMUM_BOOTS, "boots")
     units = boots
-    if _repetitions_differ(repetitions, boots):
+    if repetitions_differ(repetitions):
         units = np.array([np.mean(repetition) for repetition in repetitions])
     centre = float(np.mean(units))
     error = float(np.std(units, ddof=1)) / math.sqrt(len(units))
@@ -114,8 +196,9 @@ def nested_median(levels: Levels, confidence: float = CONFIDENCE) -> Estimate:
     return Estimate(centre, centre - reach, centre + reach, len(boots), MINIMUM_BOOTS)
 
 
-def _repetitions_differ(repetitions: Sequence[Floats], boots: Floats) -> bool:
-    """Whether repetitions lie further apart than most that only boots make differ."""
+def repetitions_differ(repetitions: Sequence[Floats]) -> bool:
+    """Whether repetitions (of boots' values) lie further apart than most that boots alone make."""
+    boots = np.concatenate(repetitions)
     between, within = len(repetitions) - 1, len(boots) - len(repetitions)
     if between < 1 or within < 1:
         return False
@@ -130,6 +213,18 @@ def smallest_detectable(null: Estimate) -> float | None:
     if null.low is None or null.high is None:
         return None
     return max(abs(null.low - 1), abs(null.high - 1))
+
+
+def widened(found: Estimate, by: Estimate) -> Estimate:
+    """An interval of a ratio, wider by as much as that of an A/A ratio misses 1.
+
+    Where two identical sides differ by more than chance, whatever made them differ is in every
+    other ratio of the same blocks as well.
+    """
+    if found.low is None or found.high is None or by.low is None or by.high is None:
+        return found
+    miss = max(by.low - 1, 1 - by.high, 0.0)
+    return replace(found, low=found.low - miss, high=found.high + miss)
 
 
 def mad_flags(values: ArrayLike, threshold: float = 3.5) -> NDArray[np.bool_]:

@@ -3,7 +3,10 @@
     metrics.csv       statistics of every metric, side and point; failures with their reasons
     overhead.csv      ratios of sides with intervals; each names its denominator
     stages.csv        the cold-start waterfall: stages, sum, whole, residual
+    scaling.csv       how latency grows with length: a fit and its residuals
     distribution.csv  quantile functions, for the pictures
+    timeline.csv      raw points in their order, for the pictures
+    quality.csv       which answers are equal, how many right, what coarser weights lose
     context.csv       what every records file says about where it was made
     parity.csv        in what the sides were alike
 
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,13 +25,25 @@ from typing import Any
 
 import pandas as pd
 
-from bench import catalogue, records
-from bench.analysis import facts, ledger, sheets, verdict
+from bench import catalogue, plan, records
+from bench.analysis import (
+    facts,
+    growth,
+    ledger,
+    losses,
+    quality,
+    scaling,
+    sheets,
+    timelines,
+    verdict,
+)
 from bench.analysis.facts import Cell, Row, Subject
 from bench.records import Axes, RecordError, Records
 
 # A metric `x_stage` holds the stages of metric `x`, `x_begin` when each of them began.
 STAGE, BEGIN = "_stage", "_begin"
+
+QUALITY = 3  # the tier whose answers are compared with each other
 
 # What all records of a summary must have in common, and what those of one model must.
 SHARED = {"platform": str, "emulated": bool, "pcrs": dict, "enclave_digest": str}
@@ -36,7 +51,7 @@ PER_MODEL = {"weights_sha256": str}
 PLACED = {"instance": str, "model": str, "repetition": int, "tier": int}
 
 # What a record says; an observation has no reason, a failure no value.
-FIELDS = ("metric", "side", "at", "boot", "block", "value", "warmup", "reason")
+FIELDS = ("metric", "side", "at", "boot", "block", "iteration", "value", "warmup", "reason")
 
 ABSENT: dict[str, Row] = {
     "measured": {"status": facts.ABSENT, "detail": "no record holds this metric"},
@@ -61,8 +76,10 @@ def summarise(
     metrics: Path,
     verdicts: Path,
     out: Path,
+    *,
+    models: Path,
 ) -> None:
-    """Read records files and write the six CSV files into `out`.
+    """Read records files and write the nine CSV files into `out`.
 
     Raises RecordError where files contradict each other or the catalogue.
     """
@@ -71,12 +88,15 @@ def summarise(
     listed = {metric.id: metric for metric in catalogue.read(metrics)}
     bands = verdict.read(verdicts)
     tables: dict[str, list[Row]] = {name: [] for name in sheets.COLUMNS}
+    known = plan.models(models)
+    kinds = {row.model: row.kind for row in known}
     for group in _groups(sources):
-        _judge(group, listed, bands, tables)
+        _judge(group, listed, bands, tables, kinds.get(group[0]["model"], ""))
         for source in group:
             head: Row = {name: str(source[name]) for name in (*sheets.WHERE, "repetition")}
             for table, rows in ledger.rows(source.records).items():
                 tables[table] += [head | row for row in rows]
+    tables["quality"] = _quality(sources, listed, known)
     for name, rows in tables.items():
         # Objects: a column of counts stays one where some rows have none.
         frame = pd.DataFrame(rows, columns=sheets.COLUMNS[name], dtype=object)
@@ -132,14 +152,16 @@ def _judge(
     listed: Mapping[str, catalogue.Metric],
     bands: Sequence[verdict.Band],
     tables: dict[str, list[Row]],
+    kind: str,
 ) -> None:
+    """Rows of one model and tier; what is absent of a metric for another kind of model is none."""
     found, tier = _frame(group, listed), group[0]["tier"]
     parity = ledger.ledger([source.records for source in group])
     for metric in listed.values():
         if metric.tier != tier:
             continue
         subject, cells = _subject(group[0], metric), _cells(found, metric)
-        if not cells and metric.status != "computed":
+        if not cells and metric.status != "computed" and kind in ("", *metric.models):
             tables["metrics"].append(subject.row() | ABSENT[metric.status])
         by_place: dict[Axes, list[Cell]] = defaultdict(list)
         for cell in cells:
@@ -151,12 +173,35 @@ def _judge(
             tables["overhead"] += facts.overhead_rows(
                 subject, metric.contrasts, point, parity, bands
             )
+        if metric.id == scaling.METRIC:
+            tables["scaling"] += scaling.rows(subject, cells)
+        if metric.id == growth.METRIC:
+            tables["metrics"] += growth.rows(subject, found)
+        if metric.id in timelines.DRAWN:
+            tables["timeline"] += timelines.rows(subject, cells)
         whole = listed.get(metric.id.removesuffix(STAGE))
         if metric.id.endswith(STAGE) and whole:
             subject = _subject(group[0], whole)
             began = listed.get(f"{whole.id}{BEGIN}")
             begins = _cells(found, began) if began else []
             tables["stages"] += _waterfalls(subject, _cells(found, whole), cells, begins)
+
+
+def _quality(
+    sources: Sequence[Source],
+    listed: Mapping[str, catalogue.Metric],
+    models: Sequence[plan.Model],
+) -> list[Row]:
+    """What the answers of every model are worth, by themselves and beside finer weights."""
+    measured = []
+    for group in _groups([source for source in sources if source["tier"] == QUALITY]):
+        where = {name: group[0][name] for name in ("platform", "instance", "model")}
+        found = _frame(group, listed)
+        found = found[found["value"].notna() & ~found["warmup"]]
+        seeded = group[0].records.context.get("model_source") == "seeded"
+        measured.append(quality.Answers(**where, seeded=seeded, found=found))
+    own = [row for answers in measured for row in quality.rows(answers)]
+    return own + losses.rows(measured, models)
 
 
 def _subject(source: Source, metric: catalogue.Metric) -> Subject:
@@ -185,7 +230,13 @@ def _frame(group: Sequence[Source], listed: Mapping[str, catalogue.Metric]) -> p
     rows = [
         (source.path, source["repetition"], *(getattr(record, name, None) for name in FIELDS))
         for source in group
-        for record in (*source.records.observations, *source.records.failures)
+        for record in records.counted((*source.records.observations, *source.records.failures))
+    ]
+    rows += [
+        (source.path, source["repetition"], *(getattr(failure, name, None) for name in FIELDS))
+        for source in group
+        for record in source.records.failures
+        for failure in _failures(record, listed)
     ]
     found = pd.DataFrame(rows, columns=["path", "repetition", *FIELDS])
     for path, metric, side in found[["path", "metric", "side"]].drop_duplicates().to_numpy():
@@ -199,6 +250,16 @@ def _frame(group: Sequence[Source], listed: Mapping[str, catalogue.Metric]) -> p
     return found.astype({"value": float, "warmup": bool})
 
 
+def _failures(
+    failure: records.Failure, listed: Mapping[str, catalogue.Metric]
+) -> Iterator[records.Failure]:
+    """One for each side, where it took all sides of its metric."""
+    if failure.side == records.EVERY and failure.metric in listed:
+        yield from (replace(failure, side=side) for side in listed[failure.metric].sides)
+    else:
+        yield failure
+
+
 def _cells(found: pd.DataFrame, metric: catalogue.Metric) -> list[Cell]:
     """Numeric axes up, sides as the catalogue has them; stages stay in the order they ran in."""
     own = found[found["metric"] == metric.id]
@@ -210,7 +271,9 @@ def _cell(records: pd.DataFrame) -> Cell:
     side, at = records.iloc[0][["side", "at"]]
     samples = records[records["value"].notna() & ~records["warmup"]]
     warmups, failures = int(records["warmup"].sum()), tuple(records["reason"].dropna())
-    return Cell(side, at, samples, warmups, failures)
+    answered = records[records["value"].notna()].sort_values("iteration", kind="stable")
+    runs = tuple(tuple(run) for _, run in answered.groupby(["repetition", "boot"])["value"])
+    return Cell(side, at, samples, warmups, failures, runs)
 
 
 def _numbers(at: Axes) -> list[float]:

@@ -20,14 +20,18 @@ Row = Mapping[Hashable, Any]
 
 NONE = "–"
 SPACE = "\u00a0"  # a number and its unit stay on one line
-AXES = {name: name for name in ("tokens", "sessions", "receipts")}
+AXES = {name: name for name in ("tokens", "sessions", "receipts", "requests")}
+SHARES = {"load": "{:g}\u00a0% of capacity", "quantile": "p{:g}"}
 AXES |= {"batch": "texts", "cpus": "CPUs", "megabytes": "MB"}
 AXES |= {"prompt": "prompt tokens", "new": "new tokens"}
 SIZES = {"payload_bytes": "", "bucket_bytes": "buckets of "}
 KIB, MIB = 1024, 1024 * 1024
 STATISTICS = {"p50": "median", "boot_medians": "boot medians"}
 # Statistics that the table of a metric has no column for.
-ELSEWHERE = ("tukey_flags", "mad_flags", "z_flags", "warmups", "median_of_medians", "failures")
+ELSEWHERE = (
+    *("tukey_flags", "mad_flags", "z_flags", "warmups", "median_of_medians", "failures"),
+    *("recorded", "effective", "slow_start"),
+)
 KINDS = {
     "stage": "", "sum": "**time in stages**", "whole": "**whole**", "residual": "**residual**",
 }  # fmt: skip
@@ -74,6 +78,8 @@ def _axis(name: str, value: str) -> str:
             if size >= step and size % step == 0:
                 return f"{SIZES[name]}{size // step}{SPACE}{unit}"
         return f"{SIZES[name]}{size}{SPACE}B"
+    if name in SHARES:
+        return SHARES[name].format(100 * float(value))
     if name not in AXES:
         return plain(value.replace("_", " "))
     value = plain(value)
@@ -146,10 +152,12 @@ def overview(rows: pd.DataFrame, where: str, label: str) -> str:
     if shown.empty:
         return "Not measured.\n"
     keys = ["title", "unit", "at", "side"]
-    cells = shown.assign(cell=shown.apply(_statistic, axis=1))
+    # A median is called p50 where other quantiles stand beside it.
+    names = shown["statistic"].replace(STATISTICS)
+    cells = shown.assign(cell=shown.apply(_statistic, axis=1), statistic=names)
     table = cells.pivot(index=keys, columns="statistic", values="cell")
     table = table.reindex(index=pd.MultiIndex.from_frame(cells[keys].drop_duplicates()))
-    table = table[cells["statistic"].unique()].rename(columns=STATISTICS)
+    table = table[cells["statistic"].unique()]
     table["n"] = cells.groupby(keys)["n"].first()
     table.insert(0, "Metric", [_named(*told) for *told, _ in table.index])
     table.insert(1, "Side", [side for *_, side in table.index])

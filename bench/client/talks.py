@@ -5,7 +5,7 @@ What an attested session leaves behind is kept whole as its `Evidence`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from bench.client.channel import ANSWER_SECONDS, GENERATION_SECONDS, TimedChannel
@@ -40,13 +40,20 @@ class AttestedTalk:
             channel.close()
             raise
         self._unchecked: list[Answer[Output] | Answer[Completion]] = []
+        self.stated = 0  # receipts that a statement covers
         self.evidence = Evidence(
             self._session.evidence, self._session.challenge, self._session.session_id
         )
 
     def request(self, text: str) -> None:
         """Ask for one embedding and wait for the authenticated answer."""
-        self._unchecked.append(self._session.request((text,)))
+        self.ask((text,))
+
+    def ask(self, texts: Sequence[str]) -> Output:
+        """A row for each text, out of one authenticated answer."""
+        answer = self._session.request(texts)
+        self._unchecked.append(answer)
+        return answer.output
 
     def generate(
         self, prompt: str, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
@@ -67,6 +74,7 @@ class AttestedTalk:
         self.settle()
         signed, statement = self._session.collect(records)
         self.evidence.statements.append(signed)
+        self.stated = len(self.evidence.receipts)
         return _body(statement.body)
 
     def close(self) -> None:
@@ -86,10 +94,14 @@ class PlainTalk:
 
     def request(self, text: str) -> None:
         """Ask for one embedding and wait for the answer."""
+        self.ask((text,))
+
+    def ask(self, texts: Sequence[str]) -> Output:
+        """A row for each text."""
         self._channel.within(ANSWER_SECONDS)
-        self._channel.send(Type.REQUEST, Request((text,)).encode())
+        self._channel.send(Type.REQUEST, Request(tuple(texts)).encode())
         response = Response.decode(self._channel.receive(Type.RESPONSE).body)
-        Output.decode(response.output)
+        return Output.decode(response.output)
 
     def generate(
         self, prompt: str, max_new_tokens: int, temperature: float = 0.0, seed: int = 0

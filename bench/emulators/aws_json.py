@@ -9,18 +9,28 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import struct
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench import faults
 from bench.emulators.sigv4 import Principal, Received, SignatureError, authenticate
+from bench.faults import Fault
 
 MAX_BODY_BYTES = 512 * 1024
 IDLE_SECONDS = 60
+INJECTED = {
+    "throttled": (400, "ThrottlingException", "Rate exceeded"),
+    "unavailable": (500, "KMSInternalException", "an internal failure"),
+}
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: no lingering, so closing cuts the connection
 CONTENT_TYPE = "application/x-amz-json-1.1"
 
 Members = dict[str, Any]
@@ -61,11 +71,34 @@ class Server(ThreadingHTTPServer):
     def __init__(self, service: Service) -> None:
         self.service = service
         self._log_lock = threading.Lock()
+        self._schedule: tuple[float, Sequence[Fault]] = (0.0, ())
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+    def inject(self, start_s: float, schedule: Sequence[Fault]) -> None:
+        """Misbehave as the schedule says, from this moment of the monotonic clock."""
+        self._schedule = start_s, schedule
+
+    def hear(self, descriptor: int) -> None:
+        """Take schedules from a pipe, a line each; whoever writes them has the same clock."""
+
+        def listen() -> None:
+            with os.fdopen(descriptor) as lines:
+                for line in lines:
+                    self.inject(*faults.decode(line))
+
+        threading.Thread(target=listen, daemon=True).start()
+
+    def fault(self) -> Fault | None:
+        """What a request of this moment meets; it leaves a line in the log."""
+        start_s, schedule = self._schedule
+        fault = faults.due(schedule, time.monotonic() - start_s)
+        if fault is not None:
+            self._log({"time": self.service.now().isoformat(), "injected": fault.kind})
+        return fault
 
     def answer(self, request: Received) -> tuple[int, Members, str]:
         """(status, reply, request id) of one request. A bug of ours is logged and let crash."""
@@ -126,8 +159,27 @@ class Handler(BaseHTTPRequestHandler):
         if int(length) > MAX_BODY_BYTES:
             return self._refuse(413, "RequestEntityTooLarge")
         body = self.rfile.read(int(length))
+        if self._misbehave():
+            return None
         headers = {name.lower(): value for name, value in self.headers.items()}
         self._reply(*self.server.answer(Received("POST", self.path, headers, body)))
+
+    def _misbehave(self) -> bool:
+        """Whether the fault of this moment leaves nothing to be done."""
+        fault = self.server.fault()
+        if fault is None:
+            return False
+        if fault.kind == "latency":
+            time.sleep(fault.latency_ms / 1000)
+            return False
+        self.close_connection = True
+        if fault.kind == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.connection.close()
+        else:
+            status, code, message = INJECTED[fault.kind]
+            self._reply(status, {"__type": code, "message": message}, str(uuid.uuid4()))
+        return True
 
     def _refuse(self, status: int, code: str) -> None:
         """Where the next request would begin is not known: the connection ends."""

@@ -5,7 +5,7 @@ document, lets the key policy judge the attested PCRs, and answers only with an 
 attested key can open. A document's age is not judged beyond its certificates: AWS documents no
 limit for it, and an emulator should not promise more than what it stands for.
 
-    python -m bench.emulators.kms --state DIR --ready-fd N
+    python -m bench.emulators.kms --state DIR --ready-fd N --faults-fd M
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import faults
 from bench.emulators import cms, policy, process
 from bench.emulators.aws_json import Members, Server, ServiceError
 from bench.emulators.keyring import ACCOUNT, REGION, BlobError, Key, Keyring, blob_key_id, load
@@ -243,23 +245,37 @@ def _describe(key: Key) -> Members:
 @contextmanager
 def run(state: Path) -> Iterator[str]:
     """Run the emulator over a state folder in a process of its own; yields its endpoint URL."""
+    with start(state) as (url, _):
+        yield url
+
+
+@contextmanager
+def start(state: Path) -> Iterator[tuple[str, Callable[[Sequence[faults.Fault]], None]]]:
+    """The same; beside the URL what makes it misbehave from now on, as a schedule says."""
     read_end, write_end = os.pipe()
+    faults_end, inject_end = os.pipe()
     command = [sys.executable, "-m", __name__, "--state", str(state.resolve())]
-    with os.fdopen(read_end) as ready:
+    command += ["--ready-fd", str(write_end), "--faults-fd", str(faults_end)]
+    with os.fdopen(read_end) as ready, os.fdopen(inject_end, "w", buffering=1) as injecting:
         try:
             emulator = process.spawn(
-                [*command, "--ready-fd", str(write_end)],
-                pass_fds=(write_end,),
+                command,
+                pass_fds=(write_end, faults_end),
                 cwd=Path(__file__).parents[2],
                 log=state / ERROR_LOG_NAME,
             )
         finally:
             os.close(write_end)
+            os.close(faults_end)
+
+        def inject(schedule: Sequence[faults.Fault]) -> None:
+            print(faults.encode(time.monotonic(), schedule), file=injecting)
+
         with emulator:
             port = ready.readline().strip()
             if not port:
                 raise OSError(f"the kms emulator did not start: {emulator.tail()}")
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", inject
 
 
 def main() -> None:
@@ -267,8 +283,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="kms emulator")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--faults-fd", type=int, required=True)
     arguments = parser.parse_args()
     server = Server(Kms(load(arguments.state), now=lambda: datetime.now(UTC)))
+    server.hear(arguments.faults_fd)
     with os.fdopen(arguments.ready_fd, "w") as ready:
         print(server.port, file=ready)
     server.serve_forever()

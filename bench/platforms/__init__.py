@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bench.faults import Fault
 from bench.verify.compliance.bundle import Bundle, Run
 from bench.verify.evidence import Expected
 
 # plain: nothing confidential. null: a second plain process, for the A/A run. bare: the confidential
 # server outside isolation. enclave: the same inside.
 SIDES = ("plain", "null", "bare", "enclave")
+
+Limits = Mapping[str, float]  # fields of enclave.tee.patience.Limits
 
 SERVICE_PORT, ECHO_PORT = 5000, 5001  # of every server, as enclave/tee has them
 
@@ -46,6 +49,20 @@ class DataKey:
     wrapped: bytes
     arn: str
     context: Mapping[str, str]
+
+
+class KeyClient(Protocol):
+    """A client of a key service that can be made to misbehave."""
+
+    @property
+    def events(self) -> Sequence[tuple[float, str]]:
+        """Each attempt and each new state of its breaker, in seconds of the monotonic clock."""
+
+    def inject(self, schedule: Sequence[Fault]) -> None:
+        """From now on the service misbehaves as the schedule says."""
+
+    def release(self) -> str:
+        """Ask for the model's key: `answered`, `failed`, or `shed` where it was not even asked."""
 
 
 class Endpoint(Protocol):
@@ -91,7 +108,22 @@ class Platform(Protocol):
     def bundle(self, runs: Sequence[Run]) -> Bundle:
         """What a reviewer is handed of runs on this machine."""
 
+    def trial(self, layers: int, memory_mib: int) -> tuple[int, str]:
+        """Whether a model of so many layers of 48 MiB starts in an enclave of so much memory.
+
+        The size of its weights in bytes, and why the enclave refused it: "" where it did not.
+        PlatformError where it ended in any other way.
+        """
+
+    def strained(self, limits: Limits) -> AbstractContextManager[KeyClient]:
+        """A client of the key service that asks as an enclave does, within other limits, and makes
+        the service misbehave. PlatformError where nobody can be asked to.
+        """
+
     def releases(self) -> AbstractContextManager[Callable[[], Callable[[], object]]]:
         """The enclave's code outside of it: called, it attests a key, and gives what has the
         model's key released to that one. PlatformError where only an enclave can be attested.
         """
+
+    def relayed(self) -> AbstractContextManager[Mapping[str, Callable[[], socket.socket]]]:
+        """Ways to one endless source of bytes: `relay`, as a guest's fetches go, and `direct`."""

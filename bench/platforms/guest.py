@@ -20,6 +20,7 @@ from bench.emulators.process import Process, spawn
 from bench.platforms import PlatformError, wires
 
 READY = b"ready\n"
+REFUSAL = "error: the enclave does not start:"  # as enclave/__main__.py has it
 READY_SECONDS = 180.0
 FOLDER = "confbench-"
 REPOSITORY = Path(__file__).parents[2]
@@ -105,6 +106,14 @@ def wait_ready(process: Process, descriptor: int, what: str) -> int:
             raise PlatformError(f"{what} did not become ready", hint=_log(process))
         said += data
     return now_ns()
+
+
+def refusal(error: PlatformError) -> str:
+    """The reason that an enclave gave for not starting; the error again where it gave none."""
+    last = str(error).rstrip().rpartition("\n")[2].removeprefix("hint: ")
+    if not last.startswith(REFUSAL):
+        raise error
+    return last.removeprefix(REFUSAL).strip()
 
 
 def _log(process: Process) -> str:

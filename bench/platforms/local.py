@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,15 +21,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.emulators import estate, keyring, kms, nsm, objects, pki, sandbox
+from bench.faults import Fault
 from bench.host.relay import Relay
 from bench.image import build, measurements
 from bench.platforms import (
     ECHO_PORT,
     SERVICE_PORT,
+    DataKey,
     Endpoint,
+    KeyClient,
+    Limits,
     PlatformError,
     Shape,
+    bulk,
     guest,
+    ladder,
     owner,
     releases,
     wires,
@@ -49,7 +55,7 @@ TRANSPORTS = {
     "vsock": "AF_VSOCK over the kernel's loopback",
 }
 VSOCK_STEP = 10_000  # guests share this kernel, so each has a range of port numbers to itself
-SETTINGS_PORT, KMS_PORT, OBJECTS_PORT = 7000, 8000, 8001
+SETTINGS_PORT, KMS_PORT, OBJECTS_PORT, BULK_PORT = 7000, 8000, 8001, 8002
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,9 @@ class Machine:
     root: Path
     relays: Mapping[int, tuple[str, int]]
     transport: str
+    buckets: Path
+    data_key: Callable[[Mapping[str, str]], DataKey]
+    inject: Callable[[Sequence[Fault]], None]
     offsets: Iterator[int] = field(default_factory=partial(count, VSOCK_STEP, VSOCK_STEP))
     name: str = NAME
 
@@ -100,6 +109,7 @@ class Machine:
             "weights_sha256": self.manifest.weights_sha256.hex(),
             "weights_bytes": self.manifest.weights_bytes,
             "settings_digest": self.settings.digest().hex(),
+            "session_limit": self.settings.sessions,
             "security_mode": "evaluation",
             "isolation_level": self.level.value,
             "transport": TRANSPORTS[self.transport],
@@ -152,6 +162,50 @@ class Machine:
             yield attest
 
     @contextmanager
+    def relayed(self) -> Iterator[Mapping[str, Callable[[], socket.socket]]]:
+        """A relay on a guest's channel before a source of bytes, and the source itself."""
+        with guest.run_folder() as folder, bulk.source() as target, ExitStack() as stack:
+            wire = self._wire(folder)
+            stack.callback(wire.close)
+            address = wire.address(BULK_PORT)
+            stack.enter_context(Relay(address, target))
+            yield {
+                "relay": partial(wires.dial, address),
+                "direct": partial(socket.create_connection, target),
+            }
+
+    @contextmanager
+    def strained(self, limits: Limits) -> Iterator[KeyClient]:
+        """The same, asking the emulated key service while that misbehaves."""
+        with self._host() as (folder, wire, module):
+            served = module, wire.arguments(folder), self.settings, self.manifest
+            with releases.strained(*served, limits, self.inject) as client:
+                yield client
+
+    def trial(self, layers: int, memory_mib: int) -> tuple[int, str]:
+        """A model of the ladder, sealed for this machine and started in an enclave once."""
+        with guest.run_folder() as folder:
+            signer = estate.owner(self.files.state)
+            manifest, digest = ladder.make(layers, folder, self.data_key, signer)
+            bucket = self.buckets / folder.name
+            bucket.symlink_to(folder)
+            rung = replace(
+                self,
+                shape=Shape(self.shape.vcpus, memory_mib),
+                files=replace(self.files, logs=folder),
+                manifest=manifest,
+                manifest_digest=digest,
+                settings=replace(self.settings, bucket=bucket.name),
+            )
+            try:
+                with rung.serve("enclave"):
+                    return manifest.weights_bytes, ""
+            except PlatformError as error:
+                return manifest.weights_bytes, guest.refusal(error)
+            finally:
+                bucket.unlink()
+
+    @contextmanager
     def _plain(self, side: str) -> Iterator[Endpoint]:
         with guest.run_folder() as folder, ExitStack() as stack:
             service = stack.enter_context(wires.listen(folder / "service.sock"))
@@ -195,8 +249,7 @@ class Machine:
     def _host(self) -> Iterator[tuple[Path, wires.Wires, socket.socket]]:
         """What a guest finds: a folder, a channel with relays, its end of a security module."""
         with guest.run_folder() as folder, ExitStack() as stack:
-            vsock = self.transport == "vsock"
-            wire = wires.Vsock(next(self.offsets)) if vsock else wires.HybridVsock(folder)
+            wire = self._wire(folder)
             stack.callback(wire.close)
             for port, target in self.relays.items():
                 stack.enter_context(Relay(wire.address(port), target))
@@ -205,6 +258,12 @@ class Machine:
             stack.enter_context(theirs)
             threading.Thread(target=nsm.serve, args=(self._nsm(), ours), daemon=True).start()
             yield folder, wire, theirs
+
+    def _wire(self, folder: Path) -> wires.Wires:
+        """A channel of its own for a guest; the folder is this guest's."""
+        if self.transport == "vsock":
+            return wires.Vsock(next(self.offsets))
+        return wires.HybridVsock(folder)
 
     def _nsm(self) -> nsm.NsmEmulator:
         root = pki.load_or_create(self.files.state / "private", _now())
@@ -253,7 +312,7 @@ def lease(
         root = stack.enter_context(guest.run_folder()) / "root"
         root.mkdir()
         build.unpack_image(image, root)
-        kms_url = stack.enter_context(kms.run(files.state / "private" / "kms"))
+        kms_url, inject = stack.enter_context(kms.start(files.state / "private" / "kms"))
         owner.allow(kms_url, ring, public.key_arn, built.pcrs)
         buckets = stack.enter_context(guest.run_folder())
         (buckets / "models").symlink_to(files.sealed.resolve())
@@ -284,6 +343,9 @@ def lease(
             root,
             relays,
             transport,
+            buckets,
+            partial(owner.fresh_key, kms_url, ring, public.key_arn),
+            inject,
         )
 
 

@@ -23,9 +23,14 @@ def data_key(state: Path, context: Mapping[str, str]) -> DataKey:
     public = estate.Public.read(state)
     ring = keyring.load(state / "private" / "kms")
     with kms.run(state / "private" / "kms") as url:
-        reply = _owner_kms(url, ring).generate_data_key(
-            KeyId=public.key_arn, KeySpec="AES_256", EncryptionContext=dict(context)
-        )
+        return fresh_key(url, ring, public.key_arn, context)
+
+
+def fresh_key(url: str, ring: keyring.Keyring, key_arn: str, context: Mapping[str, str]) -> DataKey:
+    """The same of a key service that runs already."""
+    reply = _owner_kms(url, ring).generate_data_key(
+        KeyId=key_arn, KeySpec="AES_256", EncryptionContext=dict(context)
+    )
     return DataKey(reply["Plaintext"], reply["CiphertextBlob"], reply["KeyId"], context)
 
 

@@ -173,6 +173,19 @@ def connect(path: Path) -> socket.socket:
     return stream
 
 
+def dial(address: Path | int) -> socket.socket:
+    """A stream to where the parent listens, as a guest dials it."""
+    if isinstance(address, Path):
+        return connect(address)
+    stream = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    try:
+        stream.connect((LOOPBACK_CID, address))
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
 def _bound(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
     try:

@@ -14,6 +14,7 @@ from bench.verify.compliance import Anchors, Result, verdict
 
 METRICS = ("compliance_collect", "compliance_check", "compliance_size")
 SERVERS = ("enclave",)
+NEEDS = ("handshake", "receipt", "padding")
 COUNT = 3  # a boot, after one that warms up
 
 

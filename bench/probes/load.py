@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
-from bench.probes import ALL, Bed, Talk
+from bench.probes import ALL, Bed
+from bench.probes.crowd import TEXTS, capacity, crowd
 from bench.records import Observation
 
 METRICS = ("throughput",)
@@ -15,30 +15,13 @@ SERVERS = ALL
 def run(bed: Bed) -> Iterator[Observation]:
     """Requests per second; axis `sessions`; two runs a boot and side, in mirrored order."""
     tokens = bed.workload.tokens[-1]
-    texts = [bed.text(tokens) for _ in range(8)]
+    texts = [bed.text(tokens) for _ in range(TEXTS)]
     names = list(bed.main)
     for sessions in bed.workload.sessions:
         bed.progress(f"throughput of {sessions} sessions")
+        at = (("sessions", sessions),)
         for position, name in enumerate(bed.mirrored(names)):
-            talks = [bed.sides[name].talk() for _ in range(sessions)]
-            per_second = _requests_per_second(bed, talks, texts)
-            for talk in talks:
-                talk.settle()
-                talk.close()
-            at = (("sessions", sessions),)
+            with crowd(bed, name, sessions, texts) as asking:
+                per_second = capacity(asking, max(bed.workload.load_requests, sessions))
             run_number = int(position >= len(names))
             yield Observation("throughput", name, bed.boot, 0, run_number, per_second, at=at)
-
-
-def _requests_per_second(bed: Bed, talks: list[Talk], texts: list[str]) -> float:
-    each = max(1, bed.workload.load_requests // len(talks))
-
-    def ask(talk: Talk) -> None:
-        for number in range(each):
-            talk.request(texts[number % len(texts)])
-
-    with ThreadPoolExecutor(len(talks)) as pool:
-        start = bed.clock_ns()
-        for finished in [pool.submit(ask, talk) for talk in talks]:
-            finished.result()
-        return each * len(talks) / ((bed.clock_ns() - start) / 1e9)

@@ -9,6 +9,7 @@ from bench.records import Observation
 
 METRICS = ("peak_rss",)
 SERVERS = ALL
+NEEDS = ("request", "load")
 
 
 def run(bed: Bed) -> Iterator[Observation]:

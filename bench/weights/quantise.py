@@ -38,7 +38,7 @@ def quantise(chunks: Iterable[bytes], precisions: Mapping[str, str]) -> Iterator
     """A safetensors file of floats to one in which each tensor has its precision, else fp32.
 
     What needs no change comes as it is, to the byte. RemoteProtocolError where the file is not
-    one, or holds a value that is not finite in a tensor to be quantised.
+    one, or a tensor to be quantised has another shape than rows or a value that is not finite.
     """
     stream = _Stream(chunks)
     begin = _header(stream)
@@ -121,9 +121,23 @@ def _layout(
         if tensor.name not in targets:
             layout[tensor.name] = (tensor.dtype, tensor.shape, tensor.bytes)
             continue
+        _require_rows(tensor, targets[tensor.name])
         for name, (dtype, shape) in stored(tensor.name, tensor.shape, targets[tensor.name]).items():
             layout[name] = (dtype, shape, sizes[dtype] * math.prod(shape))
     return layout
+
+
+def _require_rows(tensor: Tensor, precision: str) -> None:
+    """RemoteProtocolError for a shape without rows, or rows without whole groups, to scale.
+
+    After q8 come scales of four bytes, which have to lie aligned.
+    """
+    multiple = {"q8": 4, "q4": GROUP}.get(precision)
+    if multiple and (len(tensor.shape) != 2 or tensor.shape[1] % multiple):
+        expected = f"rows of a multiple of {multiple} for {precision}"
+        raise RemoteProtocolError(
+            f"tensor {tensor.name}: found shape {tensor.shape}, expected {expected}"
+        )
 
 
 def _converted(stream: _Stream, tensor: Tensor, precision: str) -> Iterator[bytes]:

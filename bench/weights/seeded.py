@@ -29,7 +29,7 @@ def fetch(row: Row, folder: Path) -> None:
     The tokenizer is that of the package in the row's locator, so that a text has as many tokens
     as with trained weights; without a locator it is one of single characters.
     """
-    seed, locator = _seed(row), row["locator"]
+    number, locator = seed(row), row["locator"]
     config = deposit.configuration(row)
     own = locator in deposit.ABSENT
     vocabulary = tokenizer() if own else package.tokenizer(row)
@@ -38,11 +38,11 @@ def fetch(row: Row, folder: Path) -> None:
         row,
         folder,
         config=config,
-        contents={WEIGHTS: weights(shapes, seed), TOKENIZER: [vocabulary]},
+        contents={WEIGHTS: weights(shapes, number), TOKENIZER: [vocabulary]},
         pins=deposit.pins(row, required=False),
         provenance={
             "generator": "numpy Philox, uniform",
-            "seed": str(seed),
+            "seed": str(number),
             "tokenizer": "single characters" if own else locator,
         },
     )
@@ -92,7 +92,8 @@ def tokenizer() -> bytes:
     return made.to_str(pretty=False).encode()
 
 
-def _seed(row: Row) -> int:
+def seed(row: Row) -> int:
+    """The row's seed; SourceError where it is none."""
     cell = row["seed"].strip()
     if not (cell.isascii() and cell.isdecimal() and int(cell) <= MAX_SEED):
         raise SourceError(row, "seed", found=repr(cell), expected="a number from 0 to 2**64 - 1")

@@ -47,7 +47,10 @@ class Encoder(Loaded, Protocol):
 
 @runtime_checkable
 class Generator(Loaded, Protocol):
-    """Loaded weights that go on from a prompt, token by token."""
+    """Loaded weights that go on from a prompt, token by token, and say how likely a text is."""
+
+    def score(self, ids: list[int], /) -> tuple[float, int]:
+        """The sum of ln p of every id but the first, each given all before it, and their number."""
 
     def generate(
         self, prompt: list[int], /, *, max_new_tokens: int, temperature: float, seed: int

@@ -1,5 +1,7 @@
 """A loaded model that turns texts into an Output, or a prompt into the parts of a Completion.
 
+An Output holds a row for each text: its embedding or, where the model generates, how likely it is.
+
 All sessions share one thread that computes (`worker`). It takes requests in the order they came,
 each with those that wait behind it and are about as long, as far as `batch` allows. Generations go
 one at a time, so that the memory for keys and values is needed once.
@@ -70,18 +72,15 @@ class Engine:
         self._waiting: deque[Job] = deque()
 
     def run(self, texts: Sequence[str], mark: Mark = lambda _: None) -> Output:
-        """A row for each text; RemoteProtocolError where the model generates instead.
+        """A row for each text: its embedding, or the sum of ln p of its tokens and their number.
 
         `mark` hears when tokens were ready, when their turn came and when the pass was done.
         """
-        if self._encoder is None:
-            raise RemoteProtocolError("this model generates text and embeds none")
-        ids, mask = self._tokenizer.encode(list(texts))  # (B, L) each
-        mark("tokenized")
-        job = Job(ids, mask, mark)
-        self._waiting.append(job)
-        self._worker.submit(partial(self._forward, self._encoder))
-        rows = job.result.get()  # (B, O) float32, contiguous
+        if self._encoder is not None:
+            rows = self._embeddings(self._encoder, texts, mark)
+        else:
+            assert self._generator is not None
+            rows = self._scores(self._generator, texts, mark)
         mark("inferred")
         return Output(tuple(rows.shape), ctypes.string_at(rows.data_ptr(), rows.nbytes))
 
@@ -131,6 +130,26 @@ class Engine:
             "torch": str(torch.__version__),
             "weights_bytes": self._weights_bytes,
         }
+
+    def _embeddings(self, encoder: Encoder, texts: Sequence[str], mark: Mark) -> Tensor:
+        """(B, O) float32, contiguous."""
+        ids, mask = self._tokenizer.encode(list(texts))  # (B, L) each
+        mark("tokenized")
+        job = Job(ids, mask, mark)
+        self._waiting.append(job)
+        self._worker.submit(partial(self._forward, encoder))
+        return job.result.get()
+
+    def _scores(self, generator: Generator, texts: Sequence[str], mark: Mark) -> Tensor:
+        """(B, 2) float32; one text after the other, all in one turn."""
+        rows = [self._tokenizer.encode_prompt(text) for text in texts]
+        mark("tokenized")
+
+        def score() -> Tensor:
+            mark("waited")
+            return torch.tensor([generator.score(ids) for ids in rows])
+
+        return self._worker.call(score)
 
     def _forward(self, encoder: Encoder) -> None:
         """On the worker: whose turn it is, if an earlier turn did not take him along."""

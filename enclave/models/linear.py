@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Rows of activations that weights are packed for. For more of them MKL gives a narrow layer (384 wide)
-# to one thread alone, however many there are: half the speed on two. Fewer cost long texts some.
+# Rows of activations that weights are packed for. For more, MKL gives a narrow layer (384 wide)
+# to one thread alone, however many there are: half the speed on two. Fewer cost long texts.
 ROWS = 256
 
 

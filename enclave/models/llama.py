@@ -26,6 +26,8 @@ from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
 
 __all__ = ["Config", "Model", "check", "dimensions", "load", "precisions", "shapes"]
 
+SCORED = 128  # tokens at a time: their logits alone may be 64 MiB
+
 Cache = Tensor  # (layers, 2, K, C, D) float32: keys and values of up to C tokens
 
 
@@ -114,6 +116,22 @@ class Model:
         with torch.inference_mode():
             return self.head(self._hidden(ids, self._cache(len(ids)), 0)).float()
 
+    def score(self, ids: list[int]) -> tuple[float, int]:
+        """Sum of ln p of every id but the first, each given all before it, and their number.
+
+        Stretch by stretch over one cache, so that its memory hardly grows with the text.
+        """
+        if not 1 <= len(ids) <= self.max_tokens:
+            raise LocalProtocolError(f"{len(ids)} tokens to score")
+        cache, count, total = self._cache(len(ids) - 1), len(ids) - 1, 0.0
+        for start in range(0, count, SCORED):
+            stop = min(start + SCORED, count)
+            following = torch.tensor(ids[start + 1 : stop + 1])  # (S,)
+            with torch.inference_mode():
+                logits = self.head(self._hidden(ids[start:stop], cache, start)).float()  # (S, V)
+                total -= float(functional.cross_entropy(logits, following, reduction="sum"))
+        return total, count
+
     def _cache(self, tokens: int) -> Cache:
         shape = (self.config.num_key_value_heads, tokens, self.config.head_dim)
         return torch.empty(len(self.layers), 2, *shape)  # its pages are touched as they are used
@@ -145,8 +163,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         found = functional.scaled_dot_product_attention(grouped, key[None], value[None])
         return found.reshape(1, heads * depth)
     key, value = (part.repeat_interleave(heads // key_heads, dim=0) for part in (key, value))
+    before = key.shape[1] - length  # tokens that each of these may look at, all of them
+    seen = torch.ones(length, key.shape[1], dtype=torch.bool).tril(before) if before else None
     context = functional.scaled_dot_product_attention(
-        query[None], key[None], value[None], is_causal=True
+        query[None], key[None], value[None], seen, is_causal=seen is None
     )  # (1, A, L, D)
     return context[0].transpose(0, 1).reshape(length, heads * depth)
 

@@ -29,6 +29,7 @@ from torch.nn import functional
 PRECISIONS = ("fp32", "bf16", "q8", "q4")
 GROUP = 32  # values along I that share a scale in q4
 LANES = 64  # rows that torch's kernel for four bits interleaves
+VECTOR = 64  # bytes; torch's kernel for eight bits ends the process at rows that begin amid one
 FEW = 16  # tokens up to which reading the weight costs more than computing with it
 BLOCK = 1 << 20  # weights widened at a time: they stay in the second-level cache
 
@@ -209,9 +210,11 @@ def linear(
     if packs and weight.dtype == torch.uint8 and all(len(rows) % LANES == 0 for rows, _ in parts):
         return _four(parts, used)
     joined = _joined([rows for rows, _ in parts])
+    if packs and weight.dtype == torch.int8 and joined.data_ptr() % VECTOR:
+        joined = joined.clone()
     scales = [scale for _, scale in parts if scale is not None]
     rows = Plain(joined, _joined(scales) if scales else None)
-    if len(parts) > 1:
+    if joined is not weight:
         for number, (part, _) in enumerate(parts):
             used(number, 0, len(part))
     if packs and weight.dtype == torch.int8:

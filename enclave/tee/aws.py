@@ -13,14 +13,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from enclave.tee import KMS_PORT, OBJECTS_PORT
 from enclave.tee.cms import KeyReleaseError, unwrap
+from enclave.tee.patience import Patience, UnavailableError
+from enclave.tee.s3_object import S3Object
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
 from enclave.wire.manifest import Manifest
 from enclave.wire.settings import Settings
@@ -31,10 +33,16 @@ PORTS = {"kms": KMS_PORT, "s3": OBJECTS_PORT}
 DATA_KEY_BYTES = 32
 MAX_WRAPPED_BYTES = 6144  # CiphertextBlob of the KMS API
 TIMEOUT_S = 20.0
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500  # statuses (RFC 6585 4, RFC 9110 15.6)
+THROTTLED = ("ThrottlingException", "Throttling", "TooManyRequestsException")
 
 Dial = Callable[[int], socket.socket]
 
 _making = threading.Lock()  # botocore's clients may be shared among threads, but not made at once
+
+
+class KeyServiceBusyError(KeyReleaseError):
+    """The key service was not reached, was too slow or too busy: it may answer another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Access:
     region: str
     credentials: Credentials
     tls: ssl.SSLContext | None
+    timeout_s: float = TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,8 @@ def _ask(
             "AttestationDocument": recipient.document,
         },
     }
-    return _call(KeyReleaseError, "the key service", access, "kms", operation, members)
+    failures = KeyReleaseError, KeyServiceBusyError
+    return _call(failures, "the key service", access, "kms", operation, members)
 
 
 def _open(reply: Mapping[str, Any], key_arn: str, recipient: Recipient) -> bytes:
@@ -143,53 +153,9 @@ def _open(reply: Mapping[str, Any], key_arn: str, recipient: Recipient) -> bytes
 def get_object(access: Access, bucket: str, key: str) -> S3Object:
     """S3 GetObject; RemoteProtocolError if the object does not come."""
     members: dict[str, object] = {"Bucket": bucket, "Key": key}
-    reply = _call(RemoteProtocolError, f"object {key!r}", access, "s3", "get_object", members)
+    failures = RemoteProtocolError, RemoteProtocolError
+    reply = _call(failures, f"object {key!r}", access, "s3", "get_object", members)
     return S3Object(key, reply["Body"], reply.get("ContentLength"))
-
-
-class Body(Protocol):
-    """What is used of botocore's streaming body."""
-
-    def readinto(self, b: memoryview, /) -> int: ...
-
-    def close(self) -> None: ...
-
-
-class S3Object:
-    """An object as it arrives: `length` bytes, from the socket straight into a buffer."""
-
-    def __init__(self, key: str, body: Body, length: int | None) -> None:
-        if length is None or length < 0:
-            body.close()
-            raise RemoteProtocolError(f"object {key!r} has no length")
-        self.length = length
-        self._key = key
-        self._body = body
-        self._received = 0
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill as much of `buffer` as came; 0 at the end, RemoteProtocolError at an early one."""
-        wanted = buffer[: self.length - self._received]
-        if not wanted:
-            return 0
-        try:
-            count = self._body.readinto(wanted)
-        except Exception as error:  # as in _call
-            raise self._cut_off() from error
-        if count == 0:
-            raise self._cut_off()
-        self._received += count
-        return count
-
-    def close(self) -> None:
-        """Hang up, whatever is still to come."""
-        self._body.close()
-
-    def _cut_off(self) -> RemoteProtocolError:
-        self._body.close()
-        return RemoteProtocolError(
-            f"object {self._key!r} ended after {self._received} of {self.length} bytes"
-        )
 
 
 def release_key(
@@ -199,14 +165,30 @@ def release_key(
     recipient: Recipient,
     *,
     tls: ssl.SSLContext | None,
+    patience: Patience | None = None,
 ) -> bytes:
-    """The data key of a sealed model, as its manifest names it, from the region its key is in."""
+    """The data key of a sealed model, as its manifest names it, from the region its key is in.
+
+    A service that is away or busy is asked again, within the limits of `patience`; one that refuses
+    is not. KeyReleaseError whenever the key does not come.
+    """
+    patience = patience or Patience()
     named = KEY_ARN.fullmatch(manifest.key_arn)
     if named is None:
         raise RemoteProtocolError(f"the manifest's key {manifest.key_arn!r} is not a full key arn")
     access = _access("kms", settings.kms_endpoint, named["region"], dial, settings, tls)
-    context, wrapped = manifest.encryption_context, manifest.wrapped_key
-    return decrypt_with_recipient(access, recipient, manifest.key_arn, context, wrapped)
+    ask = partial(
+        decrypt_with_recipient,
+        replace(access, timeout_s=patience.limits.attempt_seconds),
+        recipient,
+        manifest.key_arn,
+        manifest.encryption_context,
+        manifest.wrapped_key,
+    )
+    try:
+        return patience.call(ask, KeyServiceBusyError)
+    except UnavailableError as error:
+        raise KeyServiceBusyError(f"the key service: {error}") from error
 
 
 def fetch(dial: Dial, settings: Settings, name: str, *, tls: ssl.SSLContext | None) -> S3Object:
@@ -239,7 +221,7 @@ def _client(service: str, access: Access) -> Any:
     from enclave.tee import aws_client  # botocore: a tenth of a second, so only when needed
 
     dial = partial(access.dial, PORTS[service])
-    endpoint = aws_client.Endpoint(access.url, access.region, dial, access.tls, TIMEOUT_S)
+    endpoint = aws_client.Endpoint(access.url, access.region, dial, access.tls, access.timeout_s)
     holder = access.credentials
     return aws_client.make(
         service,
@@ -251,24 +233,34 @@ def _client(service: str, access: Access) -> Any:
 
 
 def _call(
-    failure: type[Exception],
+    failures: tuple[type[Exception], type[Exception]],
     what: str,
     access: Access,
     service: str,
     operation: str,
     members: Mapping[str, object],
 ) -> dict[str, Any]:
-    """One operation, or `failure`: who reads a hostile reply promises no closed set of errors."""
+    """One operation, or one of `failures`: the second where the service may yet answer.
+
+    Who reads a hostile reply promises no closed set of errors.
+    """
     from botocore.exceptions import ClientError
 
+    failure, busy = failures
     try:
         with _making:
             client = _client(service, access)
         reply: dict[str, Any] = getattr(client, operation)(**members)
     except ClientError as refusal:
         reason = str(refusal.response.get("Error", {}).get("Code", "an error without a code"))
+        status = refusal.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if reason in THROTTLED or status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
+            failure = busy
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
+        # A wrong certificate stays wrong, and what is no HTTP is no outage.
+        if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            failure = busy
     else:
         return reply
     raise failure(f"{what}: {reason[:200]}")

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from enclave.tee import ECHO_PORT, SERVICE_PORT, ObjectStream, aws
 from enclave.tee.channels import HybridVsock, Vsock
 from enclave.tee.nsm import Nsm
+from enclave.tee.patience import Patience
 from enclave.wire.manifest import Manifest
 from enclave.wire.settings import Settings
 
@@ -29,6 +30,7 @@ class LocalTee:
 
     def __init__(self, nsm: int, kind: str, *place: str) -> None:
         """`nsm` is an inherited descriptor; `unix DESCRIPTOR FOLDER` or `vsock CID OFFSET`."""
+        self.patience = Patience()
         self._channels = _channels(kind, *place)
         self._nsm_stream = socket.socket(fileno=nsm)
         self._nsm_lock = threading.Lock()
@@ -53,7 +55,9 @@ class LocalTee:
     ) -> bytes:
         """KMS Decrypt with Recipient, over the parent's relay; plain HTTP, an emulator."""
         recipient = aws.Recipient(document, private_key)
-        return aws.release_key(self.dial, settings, manifest, recipient, tls=None)
+        return aws.release_key(
+            self.dial, settings, manifest, recipient, tls=None, patience=self.patience
+        )
 
     def fetch(self, settings: Settings, name: str) -> ObjectStream:
         """S3 GetObject, over the parent's relay."""

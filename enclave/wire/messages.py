@@ -88,7 +88,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Texts to embed, 1 to 64 of them, each and all together of a limited size."""
+    """Texts to embed or to score, 1 to 64 of them, each and all together of a limited size."""
 
     texts: tuple[str, ...]
 

@@ -16,7 +16,7 @@ from bench.records import Failure, Observation
 ROOT = Path(__file__).parents[2]
 VERDICTS = ROOT / "config" / "verdicts.tsv"
 
-COLUMNS = "metric tier status probe unit axis sides better summary contrasts seed title"
+COLUMNS = "metric tier status probe unit axis sides models better summary contrasts seed title"
 PLAIN = "enclave/plain enclave/bare bare/plain null/plain"
 ALL = "plain bare enclave null"
 TAIL = "p50 p95 p99"
@@ -38,12 +38,11 @@ def catalogue() -> str:
     lines = [COLUMNS.split()]
     for name, unit, axis, sides, better, statistics, contrasts, title in ROWS:
         lines.append(
-            [name, "1", "measured", "probe", unit, axis, sides, better, statistics, contrasts]
+            [name, "1", "measured", "probe", unit, axis, sides, "encoder", better, statistics]
         )
-        lines[-1] += ["3.1", title]
-    lines.append(
-        ["cost", "2", "planned", "-", "USD", "-", "plain", "lower", "value", "-", "3.2", "Cost"]
-    )
+        lines[-1] += [contrasts, "3.1", title]
+    planned = "cost 2 planned - USD - plain encoder lower value - 3.2 Cost"
+    lines.append(planned.split())
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
@@ -78,7 +77,8 @@ def context(repetition: int, boots: int = 4, **changes: object) -> dict[str, obj
     facts["per_boot"] = [
         {
             "boot": boot, "started": f"2026-01-0{repetition}T10:0{boot}:00+00:00",
-            "noise": {"busy_s": 61.5, "steal_s": 0.1 * boot}, "load_1min": 0.4,
+            "noise": {"busy_s": 61.5, "own_s": 60.0, "steal_s": 0.1 * boot}, "load_1min": 0.4,
+            "seconds": 40.0,
             "isolation": {"bare": ISOLATION | {"level": "process"}, "enclave": ISOLATION},
             "parity": {side: dict(like) for side in ("plain", "bare", "enclave", "null")},
         }
@@ -194,7 +194,13 @@ def summary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The summary of three full repetitions, with an evidence check's result."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "metrics.tsv").write_text(catalogue())
-    summary.summarise(write_all(folder), folder / "metrics.tsv", VERDICTS, folder / "summary")
+    summary.summarise(
+        write_all(folder),
+        folder / "metrics.tsv",
+        VERDICTS,
+        folder / "summary",
+        models=ROOT / "config" / "models.tsv",
+    )
     rows = "".join(
         f"local/laptop-2vcpu/minilm/rep{repetition},4,3060,8,accepted,every step passed\n"
         for repetition in (1, 2, 3)

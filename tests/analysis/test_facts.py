@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from scipy import stats as reference
 
 from bench.analysis import facts, verdict
 from bench.analysis.facts import Cell, Subject
@@ -28,7 +29,9 @@ def by_statistic(rows):
 def test_a_quantile_stands_with_interval_count_and_levels():
     rows = facts.metric_rows(SUBJECT, ["median"], cell(range(1, 101), boots=4), [])
     row = by_statistic(rows)["median"]
-    assert (row["value"], row["low"], row["high"]) == (50.5, 40.0, 61.0)
+    boots = reference.ttest_1samp([49.0, 50.0, 51.0, 52.0], 0).confidence_interval()
+    assert row["value"] == 50.5  # the mean of the boots' medians
+    assert (row["low"], row["high"]) == pytest.approx((boots.low, boots.high))
     assert (row["n"], row["repetitions"], row["boots"], row["status"]) == (100, 1, 4, "ok")
 
 
@@ -36,6 +39,27 @@ def test_what_cannot_be_estimated_has_no_value():
     row = by_statistic(facts.metric_rows(SUBJECT, ["p99"], cell(range(367)), []))["p99"]
     assert (row["value"], row["low"], row["high"]) == (None, None, None)
     assert (row["status"], row["detail"]) == ("not estimable", "n=367 < 368")
+
+
+def test_one_boot_says_nothing_of_others():
+    row = by_statistic(facts.metric_rows(SUBJECT, ["p50"], cell(range(400)), []))["p50"]
+    assert (row["value"], row["n"], row["detail"]) == (None, 400, "boots=1 < 3")
+
+
+def test_how_values_followed_each_other_is_told_beside_them():
+    runs = tuple((9.0, 9.0, *[1.0, 1.1] * 20) for _ in range(4))
+    rows = by_statistic(
+        facts.metric_rows(SUBJECT, ["p50"], cell(range(160), warmups=4, runs=runs), [])
+    )
+    assert rows["slow_start"]["value"] == 2
+    assert rows["effective"]["value"] == 164  # 41 of each boot, after the one that is marked
+
+
+def test_one_value_a_boot_has_no_order():
+    runs = tuple((1.0,) for _ in range(6))
+    assert "effective" not in by_statistic(
+        facts.metric_rows(SUBJECT, ["p50"], cell(range(6), boots=6, runs=runs), [])
+    )
 
 
 def test_the_largest_value_is_never_dropped():
@@ -64,7 +88,9 @@ def test_a_cell_that_failed_has_reasons_and_no_value():
 
 
 def test_the_median_of_a_side_may_have_a_verdict():
-    rows = by_statistic(facts.metric_rows(SUBJECT, ["median", "max"], cell([900] * 6), BANDS))
+    rows = by_statistic(
+        facts.metric_rows(SUBJECT, ["median", "max"], cell([900] * 6, boots=3), BANDS)
+    )
     assert rows["median"]["verdict"] == "excellent"
     assert "verdict" not in rows["max"]
 
@@ -110,6 +136,19 @@ def test_a_ratio_names_both_sides_and_its_counts():
 def test_every_ratio_says_what_the_null_run_could_have_seen():
     rows = ratios(sides(plain=1.0, enclave=1.1, null=1.02))
     assert [row["detectable"] for row in rows] == pytest.approx([0.02, 0.02])
+
+
+def test_what_two_identical_sides_differ_by_is_in_every_ratio():
+    confidential, null = ratios(sides(plain=1.0, enclave=1.1, null=1.02))
+    assert (confidential["low"], confidential["high"]) == pytest.approx((1.08, 1.12))
+    assert (null["low"], null["high"]) == pytest.approx((1.02, 1.02))
+
+
+def test_a_ratio_says_how_many_boots_a_narrow_interval_takes():
+    row = ratios(sides(plain=1.0, enclave=1.1, null=1.0))[0]
+    spread = row["block_spread"], row["boot_spread"], row["repetition_spread"]
+    assert spread == pytest.approx((0, 0, 0), abs=1e-6)
+    assert row["boots_needed"] == 3
 
 
 def test_without_a_null_run_nothing_is_said_about_it():

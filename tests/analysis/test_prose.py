@@ -185,7 +185,7 @@ def test_a_second_model_gets_labels_of_its_own(summary, tmp_path, literature):
             for name, table in summary.tables.items()
             if "model" in table
         }
-        | {name: summary[name] for name in ("evidence", "compliance")}
+        | {name: table for name, table in summary.tables.items() if "model" not in table}
     )
     fragments.write(both, literature, tmp_path)
     text = (tmp_path / "_memory.md").read_text()
@@ -206,7 +206,8 @@ def test_tiers_of_other_boots_are_told_apart(summary):
 
 def test_a_tier_with_a_section_stands_there_as_the_catalogue_has_it(summary, tmp_path, literature):
     for name in ("metrics", "overhead"):
-        summary = altered(summary, name, {"tier": "4"}, lambda r: r["metric"] == "peak_rss")
+        moved = {"tier": "4", "metric": "resident_receipts"}
+        summary = altered(summary, name, moved, lambda r: r["metric"] == "peak_rss")
     fragments.write(summary, literature, tmp_path)
     section = (tmp_path / "_security.md").read_text()
     assert "| Peak resident memory, MiB | plain |" in section

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from bench.analysis import stats
-from tests.analysis import coverage
 
 NEEDED = [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.999, 3688)]
 
@@ -107,7 +106,7 @@ def test_whether_repetitions_lie_apart_is_decided_by_the_f_ratio():
     for above, differ in ((0.99, False), (1.01, True)):
         gap = np.sqrt(limit * above * 0.5 / 2)  # mean squares: within 0.5, between 2 gap^2
         levels = [np.array([-0.5, 0.5]) + centre for centre in (-gap, 0.0, gap)]
-        assert stats._repetitions_differ(levels, np.concatenate(levels)) is differ
+        assert stats.repetitions_differ(levels) is differ
 
 
 def test_levels_may_be_ragged_and_empty_boots_count_for_nothing():
@@ -120,7 +119,7 @@ def test_levels_may_be_ragged_and_empty_boots_count_for_nothing():
 def test_two_boots_give_no_ratio(levels):
     found = stats.nested_median(levels)
     count = sum(len(repetition) for repetition in levels)
-    assert found == stats.Estimate(None, None, None, count, 3)
+    assert found == stats.Estimate(None, None, None, count, 3, "boots")
 
 
 def test_one_boot_in_each_repetition_is_all_there_is():
@@ -128,20 +127,99 @@ def test_one_boot_in_each_repetition_is_all_there_is():
     assert (found.value, found.n) == (2.0, 3)
 
 
-@pytest.mark.parametrize("shape", coverage.SHAPES, ids=str)
-def test_intervals_hold_the_truth_as_often_as_they_say(shape):
-    share, width = coverage.held(shape, 400, seed=99)
-    assert 0.91 <= share <= 0.99  # 95 % of 400, give or take four deviations
-    assert width > 0
+def test_shares_are_clopper_and_pearsons():
+    """n p need not be whole for us; where it is, scipy has the same limits."""
+    for n, p in ((20, 0.5), (100, 0.95), (1000, 0.99)):
+        theirs = reference.binomtest(round(n * p), n).proportion_ci(method="exact")
+        assert stats._shares(n, p, 0.95) == pytest.approx((theirs.low, theirs.high))
 
 
-def test_the_page_on_coverage_is_of_this_code():
-    lines = coverage.PAGE.read_text().splitlines()[-len(coverage.SHAPES) :]
-    for number in (0, 3):
-        share, width = coverage.held(coverage.SHAPES[number], coverage.EXPERIMENTS, seed=number)
-        assert f"| {share:.1%} | {100 * width:.2f} |" in lines[number]
-    held = [float(line.split("|")[6].strip(" %")) for line in lines]
-    assert 93 <= min(held) <= max(held) <= 97.5
+def test_values_that_boots_do_not_tell_apart_are_worth_themselves():
+    """Half of every boot lies below the median, so no boot is unlike another."""
+    levels = [[[1.0, 2.0, 3.0, 4.0]] * 3] * 2
+    assert stats.effective_count(levels, 0.5) == 24
+
+
+def test_boots_that_are_all_alike_within_are_worth_one_value_each():
+    """By hand: 12 boots, half below; their shares' variance is 12 / 11 of an independent one's."""
+    levels = [[[float(boot)] * 10 for boot in range(12)]]
+    t = reference.t.ppf(0.975, 119) / reference.t.ppf(0.975, 11)
+    assert stats.effective_count(levels, 0.5) == pytest.approx(11 * t**2)
+
+
+def test_one_value_a_boot_is_one_value():
+    levels = [[[float(boot)] for boot in range(12)]]
+    assert stats.effective_count(levels, 0.5) == pytest.approx(11)
+
+
+def test_where_repetitions_lie_apart_they_are_what_values_are_worth():
+    levels = [[[centre + boot / 10] * 10 for boot in range(4)] for centre in (0.0, 10.0, 20.0)]
+    assert stats.effective_count(levels, 0.5) < 3
+
+
+def test_a_median_is_that_of_a_boot_where_boots_have_one():
+    levels = [[list(np.arange(6.0) + boot) for boot in range(4)]]
+    nested = stats.nested_median(levels)
+    found = stats.clustered_quantile(levels, 0.5)
+    assert (found.value, found.low, found.high) == (nested.value, nested.low, nested.high)
+    assert (found.n, found.need) == (24, 6)
+
+
+def test_a_tail_is_that_of_all_values():
+    rng = np.random.default_rng(2)
+    levels = rng.exponential(size=(3, 4, 100))
+    found = stats.clustered_quantile(levels.tolist(), 0.95)
+    plain = stats.estimate_quantile(levels.ravel(), 0.95)
+    assert found.value == plain.value
+    assert found.low < found.value < found.high
+
+
+def spread_boots(factor):
+    """12 boots of 100 values, medians spread by this multiple of what the values in one are."""
+    values = np.linspace(-1, 1, 100)
+    within = np.subtract(*np.quantile(values, [0.75, 0.25])) / (2 * stats.NORMAL_QUARTILE)
+    shifts = np.linspace(-1, 1, 12)
+    return [
+        (values + shift * factor * within / np.std(shifts, ddof=1)).tolist() for shift in shifts
+    ]
+
+
+def test_a_tail_that_is_made_by_a_boot_or_two_is_refused():
+    refused = stats.clustered_quantile([spread_boots(1.51)], 0.95)
+    assert refused == stats.Estimate(None, None, None, 12, 72, "boots")
+    assert stats.clustered_quantile([spread_boots(1.49)], 0.95).value is not None
+    assert stats.clustered_quantile([spread_boots(1.51)], 0.5).value is not None
+
+
+def test_boots_that_differ_make_a_tail_less_certain():
+    alike, apart = (stats.clustered_quantile([spread_boots(by)], 0.95) for by in (0.1, 1.4))
+    assert apart.high - apart.low > 2 * (alike.high - alike.low)
+
+
+def test_values_of_two_boots_have_no_quantile():
+    levels = [np.arange(400.0).reshape(2, 200).tolist()]
+    assert stats.clustered_quantile(levels, 0.95) == stats.Estimate(None, None, None, 2, 3, "boots")
+    assert stats.clustered_quantile(levels, 0.999).counted == "n"
+
+
+def test_sizes_that_never_change_are_known():
+    found = stats.clustered_quantile([[[1744.0] * 31] * 2] * 6, 0.99)
+    assert (found.value, found.low, found.high, found.n) == (1744.0, 1744.0, 1744.0, 372)
+
+
+def test_an_interval_is_wider_by_what_identical_sides_miss():
+    found = stats.Estimate(1.1, 1.08, 1.12, 12, 3)
+
+    def edges(low, high):
+        wide = stats.widened(found, stats.Estimate(1.0, low, high, 12, 3))
+        return wide.low, wide.high
+
+    assert edges(0.99, 1.01) == (1.08, 1.12)
+    assert edges(1.01, 1.03) == pytest.approx((1.07, 1.13))
+    assert edges(0.95, 0.98) == pytest.approx((1.06, 1.14))
+    none = stats.Estimate(None, None, None, 2, 3, "boots")
+    assert stats.widened(none, found) == none
+    assert stats.widened(found, none) == found
 
 
 def test_the_smallest_detectable_effect_is_the_far_edge_of_the_null():

@@ -1,15 +1,27 @@
 import csv
 import json
 import re
+from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
 
 from bench import records
 from bench.analysis import summary
-from bench.records import Failure, Observation, RecordError
+from bench.records import EVERY, Failure, Observation, RecordError
 
-TABLES = {"metrics", "overhead", "stages", "distribution", "context", "parity"}
+TABLES = {
+    "metrics",
+    "overhead",
+    "stages",
+    "quality",
+    "scaling",
+    "distribution",
+    "timeline",
+    "context",
+    "parity",
+}
+MODELS = Path(__file__).parents[2] / "config" / "models.tsv"
 
 
 def rows(folder, table, **wanted):
@@ -18,7 +30,7 @@ def rows(folder, table, **wanted):
 
 
 def summarise(paths, metrics, out, verdicts):
-    summary.summarise(paths, metrics, verdicts, out)
+    summary.summarise(paths, metrics, verdicts, out, models=MODELS)
     return out
 
 
@@ -66,10 +78,10 @@ def test_rows_are_in_order_whatever_order_chance_measured_them_in(small):
     ]
 
 
-def test_printed_medians_are_the_medians_of_the_records(small):
+def test_printed_medians_are_the_mean_of_the_boots_medians(small):
     paths, run = small()
     values = [
-        observation.value
+        (path, observation.boot, observation.value)
         for path in paths
         for observation in records.read(path).observations
         if (observation.metric, observation.side) == ("request_latency", "enclave")
@@ -78,7 +90,8 @@ def test_printed_medians_are_the_medians_of_the_records(small):
     (row,) = rows(
         run(), "metrics", metric="request_latency", side="enclave", at="tokens=64", statistic="p50"
     )
-    assert float(row["value"]) == pytest.approx(np.median(values))
+    boots = pd.DataFrame(values).groupby([0, 1])[2]
+    assert float(row["value"]) == pytest.approx(boots.median().mean())
     assert int(row["n"]) == len(values) == 2 * 2 * 5 * 2
 
 
@@ -237,3 +250,33 @@ def test_the_waterfall_of_a_side_holds_only_the_stages_it_has(summary_folder):
 def test_no_records_give_empty_tables(metrics, tmp_path, verdicts):
     folder = summarise([], metrics, tmp_path / "summary", verdicts)
     assert all(rows(folder, table) == [] for table in TABLES)
+
+
+def test_a_failed_probe_marks_all_sides_and_none_of_its_values_counts(small):
+    """What it had found until then stays in the records: here for one boot of four."""
+    paths, run = small()
+    before = rows(run(), "metrics", metric="peak_rss", side="enclave", statistic="median")[0]
+    rewrite(paths[0], extra=[Failure("peak_rss", EVERY, 0, "OSError: gone")])
+    folder = run()
+    failed = rows(folder, "metrics", metric="peak_rss", statistic="failures")
+    assert {row["side"] for row in failed} == {"plain", "bare", "enclave", "null"}
+    assert {row["detail"] for row in failed} == {"OSError: gone"}
+    (after,) = rows(folder, "metrics", metric="peak_rss", side="enclave", statistic="median")
+    assert int(after["n"]) == int(before["n"]) - 1
+
+
+def test_a_side_that_a_boot_did_not_start_is_no_lack_of_parity(small):
+    """A further boot has only the servers that its probes need."""
+    paths, run = small()
+
+    def two_sides(context):
+        boot = context["per_boot"][0]
+        boot["sides"] = ["plain", "enclave"]
+        boot["parity"] = {side: boot["parity"][side] for side in boot["sides"]}
+        return context
+
+    rewrite(paths[0], change=two_sides)
+    folder = run()
+    assert rows(folder, "parity", equal="False") == []
+    found = rows(folder, "overhead", metric="request_latency")
+    assert "no parity" not in {row["status"] for row in found}

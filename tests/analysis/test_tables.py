@@ -55,6 +55,9 @@ def test_what_is_not_estimable_is_no_number():
         ("", "–"),
         ("tokens=128", f"128{NBSP}tokens"),
         ("sessions=1", f"1{NBSP}session"),
+        ("requests=200", f"200{NBSP}requests"),
+        ("arrivals=poisson;load=0.8", f"poisson, 80{NBSP}% of capacity"),
+        ("quantile=0.99", "p99"),
         ("payload_bytes=64", f"64{NBSP}B"),
         ("payload_bytes=1024", f"1{NBSP}KiB"),
         ("payload_bytes=1048576", f"1{NBSP}MiB"),
@@ -133,16 +136,20 @@ def test_an_overview_keeps_the_order_of_the_catalogue() -> None:
         cell("Session", "ms", "", "enclave", "p50"),
         cell("Session", "ms", "", "enclave", "z_flags"),
         cell("Keys", "ms", "part=client", "enclave", "p50"),
+        cell("Rate", "1", "", "plain", "median"),  # which other metrics call p50
+        cell("Raw", "1", "", "plain", "recorded"),
         cell("Absent", "ms", "", "", ""),
     ]
     lines = tables.overview(pd.DataFrame(rows), "here", "t").splitlines()[2:]
     value = "4.06 [4.02, 4.08]"
     assert lines[0] == "| Metric | Side | median | p99 | n |"
-    assert lines[2:5] == [
+    assert lines[2:6] == [
         rf"| Session, ms | plain | {value} | not estimable (n\=60 \< 368) | 60 |",
         f"| Session, ms | enclave | {value} | – | 60 |",
         f"| Keys (client), ms | enclave | {value} | – | 60 |",
+        f"| Rate, 1 | plain | {value} | – | 60 |",
     ]
+    assert lines[6] == ""
 
 
 def test_sides_stand_in_their_order_within_a_point():

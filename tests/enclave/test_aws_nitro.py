@@ -18,12 +18,12 @@ from bench.emulators import pki
 from bench.emulators.nsm import NsmEmulator
 from bench.verify import nitro
 from enclave import __main__ as application
-from enclave.conversation import SECURITY_MODES
+from enclave.conversation import SECURITY_MODES, Identity
 from enclave.tee import aws_nitro, tls
 from enclave.tee.aws_nitro import NitroTee
 from enclave.tee.channels import HybridVsock, Vsock
 from enclave.tee.nsm import Nsm, NsmError, Transact, device, timestamp_ms
-from enclave.wire.errors import VerificationError
+from enclave.wire.errors import LocalProtocolError, VerificationError
 from tests.emulators.parties import MODULE, PCRS
 from tests.enclave.test_nsm import Driver
 
@@ -202,8 +202,12 @@ def test_a_host_has_nothing_to_say_to_it() -> None:
 
 @pytest.mark.attack(49)
 def test_its_receipts_are_not_those_of_an_emulation() -> None:
-    assert SECURITY_MODES.get(NitroTee.platform, "production") == "production"
-    assert SECURITY_MODES["local"] == "evaluation"
+    assert {NitroTee.platform: "production", "local": "evaluation"} == SECURITY_MODES
+
+
+def test_nothing_is_said_of_a_platform_that_is_not_known() -> None:
+    with pytest.raises(LocalProtocolError, match="no security mode is known of platform 'moon'"):
+        Identity("moon", None, None, None)  # type: ignore[arg-type]
 
 
 def test_channels_are_of_vsock_where_the_kernel_has_it() -> None:

@@ -50,7 +50,7 @@ class Letters:
 
 
 class Echo:
-    """Goes on with the prompt itself, as far as it goes."""
+    """Goes on with the prompt itself, as far as it goes; a text is as likely as it is short."""
 
     max_tokens, packed = 100, False
 
@@ -67,6 +67,10 @@ class Echo:
             self.threads.add(threading.current_thread().name)
             self.sampled += 1
             yield token
+
+    def score(self, ids: list[int], /) -> tuple[float, int]:
+        self.threads.add(threading.current_thread().name)
+        return -1.5 * len(ids), len(ids) - 1
 
 
 class Gate:
@@ -108,8 +112,6 @@ def test_what_a_model_is_shows_in_what_it_does() -> None:
 
 
 def test_a_model_of_the_other_kind_is_refused(worker: Worker) -> None:
-    with pytest.raises(RemoteProtocolError, match="embeds none"):
-        engine(Echo(), worker).run(("text",))
     with pytest.raises(RemoteProtocolError, match="generates none"):
         next(engine(tiny(), worker).generate(Generate("prompt", 1, 0, 0)))
 
@@ -228,8 +230,30 @@ def test_moments_are_heard_in_order(worker: Worker) -> None:
     engine(tiny(), worker).run(("text",), heard.append)
     assert heard == ["tokenized", "waited", "inferred"]
     heard.clear()
+    engine(Echo(), worker).run(("text",), heard.append)
+    assert heard == ["tokenized", "waited", "inferred"]
+    heard.clear()
     list(engine(Echo(), worker).generate(Generate("ab", 2, 0, 0), heard.append))
     assert heard == ["tokenized", "waited", "inferred", "inferred", "inferred"]
+
+
+# Scores.
+
+
+def test_where_a_model_generates_a_row_says_how_likely_a_text_is(worker: Worker) -> None:
+    model = Echo()
+    found = values(engine(model, worker, batch=8).run(("ab", "c", "wxyz")))
+    assert found.tolist() == [[-3, 1], [-1.5, 0], [-6, 3]]
+    assert model.threads == {"inference"}
+
+
+def test_a_text_that_cannot_be_scored_fails_its_request(worker: Worker) -> None:
+    class Refusing(Echo):
+        def score(self, ids: list[int], /) -> tuple[float, int]:
+            raise RemoteProtocolError("not this one")
+
+    with pytest.raises(RemoteProtocolError, match="not this one"):
+        engine(Refusing(), worker).run(("text",))
 
 
 # Streams.

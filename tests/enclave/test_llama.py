@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from bench.weights import quantise
 from enclave.models import llama, safetensors
@@ -72,6 +73,64 @@ def test_kernels_compute_what_plain_torch_does(precision):
     plain = llama.load(bytearray(data), dimensions, packed=False).logits([5, 80, 17])
     found = llama.load(data, dimensions).logits([5, 80, 17])
     assert float((found - plain).std() / plain.std()) < 0.03
+
+
+def direct(ours, ids):
+    """The score by its definition, out of all logits at once."""
+    likelihoods = torch.log_softmax(ours.logits(ids).double(), dim=-1)
+    return float(likelihoods[range(len(ids) - 1), ids[1:]].sum())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{len(case['prompt'])} tokens")
+def test_the_last_token_is_as_likely_as_transformers_says(case):
+    ours, prompt = model(case["dimensions"]), case["prompt"]
+    likelihoods = torch.log_softmax(torch.tensor(case["logits"]).double(), dim=-1)
+    for token in (0, 41, case["answer"][0]):
+        found = ours.score([*prompt, token])[0] - ours.score(prompt)[0]
+        assert found == pytest.approx(float(likelihoods[token]), abs=2e-4)
+
+
+@pytest.mark.parametrize("stretch", [1, 7, 39, 40, 128])
+def test_a_score_is_the_same_in_stretches_of_any_length(stretch, monkeypatch):
+    monkeypatch.setattr(llama, "SCORED", stretch)
+    ours, ids = model(), [number * 7 % 90 for number in range(40)]
+    found, count = ours.score(ids)
+    assert count == 39
+    assert found == pytest.approx(direct(ours, ids), abs=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "q8", "q4"])
+def test_a_score_in_another_precision_is_that_of_its_logits(precision, monkeypatch):
+    monkeypatch.setattr(llama, "SCORED", 20)
+    data, dimensions = quantised(precision)
+    ours, ids = llama.load(data, dimensions), [number * 7 % 90 for number in range(40)]
+    assert ours.score(ids)[0] == pytest.approx(direct(ours, ids), rel=0.01)
+
+
+def test_one_token_has_nothing_before_it_to_be_scored_by():
+    assert model().score([5]) == (0.0, 0)
+
+
+def test_the_longest_text_is_scored_and_a_longer_one_or_none_is_our_own_bug():
+    ours = model()
+    assert ours.score([1] * ours.max_tokens)[1] == ours.max_tokens - 1
+    for count in (0, ours.max_tokens + 1):
+        with pytest.raises(LocalProtocolError, match=f"{count} tokens to score"):
+            ours.score([1] * count)
+
+
+def test_the_memory_of_a_score_does_not_grow_with_the_text():
+    """All logits at once would be 2,000 x 4,000 floats: 32 MB."""
+    dimensions = DIMENSIONS | {
+        "vocab_size": 4000,
+        "max_position_embeddings": 2000,
+        "max_seq_length": 2000,
+    }
+    ours = llama.load(weights(dimensions), dimensions)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        ours.score([number % 4000 for number in range(2000)])
+    largest = max(event.cpu_memory_usage for event in seen.events())
+    assert largest < 4_000_000
 
 
 def test_a_seed_decides_what_is_sampled():

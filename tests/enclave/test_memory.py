@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import mmap
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from enclave import memory
-from enclave.memory import Buffer, peak_rss_bytes, uncollected
+from enclave.memory import Buffer, exhaustible, peak_rss_bytes, rss_bytes, uncollected
 
 # How many MiB stay resident of 32 that were freed, within and after.
 FREEING = """
@@ -70,11 +71,35 @@ def test_garbage_is_collected_again_afterwards_but_not_what_was_there(fails: boo
 
 def test_peak_memory_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
     status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmHWM:\t    2048 kB\n")
+    status.write_text("Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
     assert peak_rss_bytes(status) == 2048 * 1024
+    assert rss_bytes(status) == 1024 * 1024
     status.write_text("Name:\tpython\n")
     with pytest.raises(OSError, match="no VmHWM line"):
         peak_rss_bytes(status)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(OSError(errno.ENOMEM, "Cannot allocate memory"), id="mmap"),
+        pytest.param(
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), id="torch"
+        ),
+        pytest.param(RuntimeError("can't start new thread"), id="thread"),
+        pytest.param(MemoryError(), id="python"),
+    ],
+)
+def test_memory_that_runs_out_is_called_so_whoever_notices(error: Exception) -> None:
+    with pytest.raises(MemoryError), exhaustible():
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ECONNRESET, "reset"), RuntimeError("a bug")])
+def test_other_errors_are_left_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, exhaustible():
+        raise error
+    assert caught.value is error
 
 
 def test_what_is_freed_while_returning_is_gone_at_once_and_later_is_kept() -> None:

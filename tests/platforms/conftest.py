@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,10 @@ import pytest
 from bench import measure
 from bench.emulators import estate
 from bench.image import build
+from bench.measure.job import Job
 from bench.platforms import Shape, local, owner
 from bench.probes import Workload
-from bench.weights import seal, seeded
+from bench.weights import origin, seal
 
 REPOSITORY = Path(__file__).parents[2]
 SESSIONS = 4
@@ -46,12 +47,16 @@ ROW = {
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> local.Files:
+    """Every file of a run of an encoder."""
+    return made(ROW, tmp_path_factory.mktemp("local"))
+
+
+def made(row: Mapping[str, str], folder: Path) -> local.Files:
     """Every file of a run, made by the library calls that the workflow's scripts make."""
-    folder = tmp_path_factory.mktemp("local")
     state = folder / "emulators"
     public = estate.provision(state, datetime.now(UTC))
-    seeded.fetch(ROW, folder / "source")
-    key = owner.data_key(state, seal.context("tiny", "1"))
+    origin.fetch(row, folder / "source")
+    key = owner.data_key(state, seal.context(row["model"], row["version"]))
     seal.seal(
         folder / "source",
         folder / "sealed",
@@ -121,9 +126,16 @@ TIERS = {
 }
 
 
-def measured(machine: local.Machine, folder: Path, tier: int, boots: int) -> measure.Job:
-    """A whole tier, measured for real, as small as it can be."""
-    job = measure.Job(
+def measured(
+    machine: local.Machine,
+    folder: Path,
+    tier: int,
+    boots: int,
+    probes: Sequence[str] = (),
+    workload: Workload = WORKLOAD,
+) -> Job:
+    """A whole tier, or these probes, measured for real, as small as it can be."""
+    job = Job(
         tier=tier,
         instance="test",
         model="tiny",
@@ -131,8 +143,9 @@ def measured(machine: local.Machine, folder: Path, tier: int, boots: int) -> mea
         repetitions=1,
         boots=boots,
         seed=1,
-        probes=TIERS[tier],
-        workload=WORKLOAD,
+        code="",
+        probes=probes or TIERS[tier],
+        workload=workload,
         records=folder / f"tier{tier}.jsonl",
         evidence=folder / f"tier{tier}.evidence.cbor",
     )
@@ -141,12 +154,12 @@ def measured(machine: local.Machine, folder: Path, tier: int, boots: int) -> mea
 
 
 @pytest.fixture(scope="session")
-def job(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> measure.Job:
+def job(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """Tier 1 in two boots."""
     return measured(machine, tmp_path_factory.mktemp("records"), tier=1, boots=2)
 
 
 @pytest.fixture(scope="session")
-def security(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> measure.Job:
+def security(machine: local.Machine, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """Tier 4 in one boot."""
     return measured(machine, tmp_path_factory.mktemp("records"), tier=4, boots=1)

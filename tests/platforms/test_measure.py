@@ -14,6 +14,9 @@ import pytest
 from bench import measure, records
 from bench.analysis import evidence
 from bench.emulators.estate import Public
+from bench.measure import boot as boots
+from bench.measure.job import Job
+from bench.measure.kept import Boot
 from bench.platforms import SIDES, local
 from bench.probes import (
     boot,
@@ -51,12 +54,12 @@ TIERS: dict[str, tuple[ModuleType, ...]] = {
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_probe_says_what_it_declares(tier: str, request: pytest.FixtureRequest) -> None:
-    job: measure.Job = request.getfixturevalue(tier)
+    job: Job = request.getfixturevalue(tier)
     found = {observation.metric for observation in records.read(job.records).observations}
     assert found == {name for probe in TIERS[tier] for name in probe.METRICS}
 
 
-def test_sides_take_turns_in_mirrored_blocks(job: measure.Job) -> None:
+def test_sides_take_turns_in_mirrored_blocks(job: Job) -> None:
     found = [
         observation
         for observation in records.read(job.records).observations
@@ -71,7 +74,7 @@ def test_sides_take_turns_in_mirrored_blocks(job: measure.Job) -> None:
     assert [turn[0].warmup for turn in turns] == [True, True, False, False, False, False]
 
 
-def test_the_whole_chain_holds(job: measure.Job, files: local.Files) -> None:
+def test_the_whole_chain_holds(job: Job, files: local.Files) -> None:
     (row,) = check(files, job.records.parent)
     requests = 1 + (1 + 2) * 2 * 2  # the first, then blocks with the warm-up, lengths, both ways
     load = 2 * (4 + 4)  # two runs of one session and of two
@@ -80,9 +83,7 @@ def test_the_whole_chain_holds(job: measure.Job, files: local.Files) -> None:
     assert "verified" in (job.records.parent / "evidence.csv").read_text()
 
 
-def test_the_chain_holds_for_sessions_and_receipts(
-    security: measure.Job, files: local.Files
-) -> None:
+def test_the_chain_holds_for_sessions_and_receipts(security: Job, files: local.Files) -> None:
     (row,) = check(files, security.records.parent, tier=4)
     each = 2 * (1 + 1)  # blocks with the warm-up, both ways
     paddings = 2  # sizes, each beside a session that is not padded
@@ -90,7 +91,7 @@ def test_the_chain_holds_for_sessions_and_receipts(
     assert row.receipts == each + each + paddings * each  # sessions, receipts, padding
 
 
-def test_padding_fills_answers_up_to_its_buckets(security: measure.Job) -> None:
+def test_padding_fills_answers_up_to_its_buckets(security: Job) -> None:
     sizes: dict[tuple[str, object], set[float]] = {}
     for seen in records.read(security.records).observations:
         if seen.metric == "answer_size":
@@ -101,7 +102,7 @@ def test_padding_fills_answers_up_to_its_buckets(security: measure.Job) -> None:
 
 
 def test_a_boot_that_was_measured_survives_a_kill(
-    job: measure.Job, machine: local.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, machine: local.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "rep1"
     again = replace(job, records=folder / "tier1.jsonl", evidence=folder / "tier1.evidence.cbor")
@@ -109,13 +110,14 @@ def test_a_boot_that_was_measured_survives_a_kill(
     measured: list[int] = []
     killed = True
 
-    def once(_: object, job: measure.Job, number: int, *__: object) -> measure.Boot:
+    def once(_: object, job: Job, number: int, probes: list[str], *__: object) -> Boot:
         if killed and number == 1:
             raise KeyboardInterrupt
         measured.append(number)
-        return measure.Boot([line.replace('"boot":0', f'"boot":{number}')], [], {"boot": number})
+        lines = [line.replace('"boot":0', f'"boot":{number}')]
+        return Boot(probes, lines, [], {"boot": number})
 
-    monkeypatch.setattr(measure, "_measure", once)
+    monkeypatch.setattr(boots, "measured", once)
     with pytest.raises(KeyboardInterrupt):
         measure.tier(machine, again)
     assert not again.records.exists()
@@ -127,17 +129,17 @@ def test_a_boot_that_was_measured_survives_a_kill(
 
 
 def test_a_boot_under_other_circumstances_is_not_used(
-    job: measure.Job, machine: local.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, machine: local.Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[int] = []
 
-    def failing(_: object, job: measure.Job, number: int, *__: object) -> measure.Boot:
+    def failing(_: object, job: Job, number: int, probes: list[str], *__: object) -> Boot:
         if number == 1:
             raise KeyboardInterrupt
         measured.append(job.seed)
-        return measure.Boot([], [], {})
+        return Boot(probes, [], [], {})
 
-    monkeypatch.setattr(measure, "_measure", failing)
+    monkeypatch.setattr(boots, "measured", failing)
     for seed in (1, 2):
         with pytest.raises(KeyboardInterrupt):
             measure.tier(machine, replace(job, seed=seed, records=tmp_path / "r" / "tier1.jsonl"))
@@ -170,7 +172,7 @@ def first_of(lines: list[str], metric: str) -> int:
     ids=["value", "context", "dropped", "added", "moved"],
 )
 def test_an_edited_record_is_refused_by_name(
-    job: measure.Job,
+    job: Job,
     files: local.Files,
     tmp_path: Path,
     spoil: Callable[[list[str]], None],
@@ -187,7 +189,7 @@ def test_an_edited_record_is_refused_by_name(
 
 
 def test_any_flipped_byte_of_the_evidence_is_refused(
-    job: measure.Job, files: local.Files, tmp_path: Path
+    job: Job, files: local.Files, tmp_path: Path
 ) -> None:
     shutil.copy(job.records, tmp_path / job.records.name)
     data = job.evidence.read_bytes()
@@ -200,7 +202,7 @@ def test_any_flipped_byte_of_the_evidence_is_refused(
             pytest.fail(f"byte {at} of {len(data)} may be changed unseen")
 
 
-def test_another_root_is_refused(job: measure.Job, files: local.Files, tmp_path: Path) -> None:
+def test_another_root_is_refused(job: Job, files: local.Files, tmp_path: Path) -> None:
     parties = json.loads((files.state / "public.json").read_text())
     parties["owner"] = bytes(32).hex()
     (tmp_path / "public.json").write_text(json.dumps(parties))

@@ -6,16 +6,22 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from bench.probes import ALL, PADDED, Bed, Workload, padded, unheard
 from bench.verify.compliance.bundle import Boot, Bundle, Run
 from bench.verify.sessions import Evidence
+from enclave.wire.errors import RemoteProtocolError
 from enclave.wire.frames import Channel
+from enclave.wire.messages import Output, Part
 
 MS = 1_000_000
 ANSWERED = {"plain": 10, "null": 10, "bare": 11, "enclave": 12, PADDED: 14}  # ms a request takes
 SIGNED_NS, OWN_NS = 300_000, {"attested": 4 * MS, "keyed": 2 * MS}
 DOCUMENT, RECEIPT, FRAME_BYTES = b"d" * 4500, b"r" * 600, {"enclave": 2222, PADDED: 4096}
+
+
+COUNTING = [Part(token, f" {token}") for token in range(100)]
 
 
 @dataclass
@@ -29,6 +35,9 @@ class Clock:
 
     def advance(self, ms: float) -> None:
         self.now_ns += round(ms * MS)
+
+    def wait_until(self, due_ns: int) -> None:
+        self.now_ns = max(self.now_ns, due_ns)
 
 
 @dataclass
@@ -44,6 +53,10 @@ class FakeTalk:
     waiting: int = 0
     timed: int = 0
     closed: bool = False
+    memory_mib: Callable[[], int] = lambda: 100
+    drawn: list[tuple[float, int]] = field(default_factory=list)  # temperature and seed
+    goes_on: Callable[[str], Sequence[Part]] = lambda _: COUNTING
+    answer: Callable[[Sequence[str]], Output] = lambda texts: Output((len(texts), 1), bytes(4))
 
     def request(self, text: str) -> None:
         self.asked.append(text)
@@ -52,6 +65,24 @@ class FakeTalk:
         self.clock.advance(ANSWERED[self.kind])
         for size in (100, FRAME_BYTES.get(self.kind, 1700)):  # sent whole, received without header
             self.pace(size)
+
+    def ask(self, texts: Sequence[str]) -> Output:
+        for text in texts:
+            self.request(text)
+        return self.answer(texts)
+
+    def generate(
+        self, prompt: str, max_new_tokens: int, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[Part]:
+        """The first part when a request is answered, then one each 2 ms, the third after 5."""
+        self.asked.append(prompt)
+        self.drawn.append((temperature, seed))
+        self.waiting += 1
+        self.clock.advance(ANSWERED[self.kind])
+        for position, part in enumerate(self.goes_on(prompt)[:max_new_tokens]):
+            self.clock.advance({0: 0, 2: 5}.get(position, 2))
+            yield part
+        self.clock.advance(1)
 
     def settle(self) -> None:
         self.clock.advance(0.5 * self.waiting)
@@ -67,6 +98,8 @@ class FakeTalk:
             "parity": self.parity,
             "requests_ns": {"signed": [SIGNED_NS] * timed},
             "session_ns": OWN_NS,
+            "rss_bytes": self.memory_mib() << 20,
+            "peak_rss_bytes": (self.memory_mib() + 50) << 20,
         }
 
     def close(self) -> None:
@@ -81,12 +114,25 @@ class FakeSide:
     clock: Clock
     talks: list[FakeTalk] = field(default_factory=list)
     parity: Mapping[str, object] = field(default_factory=lambda: {"threads": 2})
+    places: int = 1000
+    kept: int = 0
     start_ns: Mapping[str, int] = field(default_factory=lambda: {"whole": 2000 * MS})
 
+    @property
+    def open(self) -> int:
+        """How many of its sessions have not ended."""
+        return sum(not talk.closed for talk in self.talks)
+
     def talk(
-        self, mark: Callable[[str], None] = unheard, pace: Callable[[int], None] = unheard
+        self,
+        mark: Callable[[str], None] = unheard,
+        pace: Callable[[int], None] = unheard,
+        *,
+        kept: bool = True,
     ) -> FakeTalk:
         self.clock.advance(1)
+        if self.open >= self.places:
+            raise RemoteProtocolError("the peer ended the session with an alert")
         evidence = None
         if self.kind not in ("plain", "null"):
             for moment, ms in (("offered", 6), ("examined", 7), ("keyed", 3)):
@@ -94,10 +140,30 @@ class FakeSide:
                 mark(moment)
             evidence = Evidence(DOCUMENT, bytes(32), bytes(16))
         self.talks.append(FakeTalk(self.kind, self.clock, pace, evidence, self.parity))
+        self.talks[-1].memory_mib = lambda: 100 + 2 * self.open
+        self.kept += kept
         return self.talks[-1]
 
     def echo(self) -> Channel:
         raise NotImplementedError("nothing echoes here")
+
+
+@dataclass
+class FakeStream:
+    """Fills whatever it is given, in so many ms."""
+
+    clock: Clock
+    ms: float
+
+    def recv_into(self, buffer: memoryview) -> int:
+        self.clock.advance(self.ms)
+        return len(buffer)
+
+    def __enter__(self) -> FakeStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
 
 
 @dataclass
@@ -118,8 +184,28 @@ WORKLOAD = Workload(
     load_requests=4,
     payload_bytes=(64,),
     round_trips=2,
+    prompt_tokens=(8, 32),
+    new_tokens=5,
+    generations=3,
     security_blocks=3,
     padding=(0, 4096),
+    scaling_tokens=(32, 63, 128),
+    scaling_blocks=2,
+    load_sessions=1,
+    loads=(0.5,),
+    arrivals=("constant", "poisson"),
+    load_seconds=1.0,
+    slo_ms=11.0,
+    long_requests=(5, 9),
+    saturation_quantile=0.8,
+    saturation_steps=10,
+    saturation_seconds=60.0,
+    stress_sessions=(1, 4),
+    stress_seconds=0.2,
+    churn_seconds=20.0,
+    fault_seconds=4.0,
+    ladder_memory_mib=960,
+    ladder_seconds=60.0,
 )
 
 
@@ -139,6 +225,10 @@ def _bundle(digest: bytes, talks: Sequence[FakeTalk]) -> Bundle:
     )
 
 
+def _unwanted(*_: object) -> NoReturn:
+    raise NotImplementedError("this bed has no such thing")
+
+
 def make(workload: Workload = WORKLOAD) -> Made:
     """A bed of every side, one session open on each that is compared."""
     clock = Clock()
@@ -155,6 +245,10 @@ def make(workload: Workload = WORKLOAD) -> Made:
 
         yield attest
 
+    @contextmanager
+    def relayed() -> Iterator[Mapping[str, Callable[[], FakeStream]]]:
+        yield {"relay": lambda: FakeStream(clock, 2.0), "direct": lambda: FakeStream(clock, 1.0)}
+
     bed = Bed(
         boot=1,
         sides=sides,
@@ -163,8 +257,12 @@ def make(workload: Workload = WORKLOAD) -> Made:
         text=lambda tokens: f"{tokens} tokens",
         random=random.Random(1),
         clock_ns=clock,
+        wait_until_ns=clock.wait_until,
         progress=unheard,
         bundle=lambda digest: _bundle(digest, sides["enclave"].talks),
         releases=releases,
+        relayed=relayed,
+        strained=_unwanted,
+        trial=_unwanted,
     )
     return Made(bed, clock, sides, attested)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench import records
 from bench.analysis import compliance
-from bench.emulators import estate, keyring
+from bench.emulators import estate
 from bench.image import build, measurements
+from bench.platforms import owner
 from bench.verify import nitro
 from bench.verify.sessions import Evidence
 from enclave.wire import batch, cbor, receipt
@@ -159,11 +161,12 @@ def _write_bundle(folder: Path, pcrs: Mapping[int, bytes]) -> None:
     compliance.collect(
         [folder / "tier1.jsonl"],
         [folder / "tier1.evidence.cbor"],
-        authority=folder / "public.json",
-        measurements=folder / "measurements.json",
-        manifest=folder / "manifest.cose",
-        key_policy=estate.key_policy(pcrs),
-        sealers=[keyring.OWNER],
+        make=partial(
+            owner.bundle,
+            estate.Public.read(folder),
+            pcrs,
+            (folder / "manifest.cose").read_bytes(),
+        ),
         out=folder / "bundle.cbor",
     )
 

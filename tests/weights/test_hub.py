@@ -6,13 +6,14 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from bench.weights import CONFIG, SOURCE, TOKENIZER, WEIGHTS, SourceError, origin
+from bench.weights import CONFIG, SOURCE, TOKENIZER, WEIGHTS, SourceError, origin, quantise
 from tests.weights.samples import FILES, assert_complete, digest, names, row
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -162,3 +163,66 @@ def test_without_a_network_another_source_is_named(
 def test_a_locator_without_a_fixed_revision_is_refused(tmp_path: Path, locator: str) -> None:
     with pytest.raises(SourceError, match="owner/repository@revision"):
         origin.fetch(hub_row(locator=locator), tmp_path)
+
+
+# Weights in several files, as large models lie there.
+
+
+def shards() -> dict[str, bytes]:
+    """The tiny model's weights in two files, each one of safetensors itself."""
+    whole = FILES[WEIGHTS]
+    begin = quantise.header([whole])
+    tensors, body = quantise.tensors(begin), b"".join(quantise.body([whole], begin))
+    found, offset = {}, 0
+    for number, part in enumerate((tensors[:5], tensors[5:]), start=1):
+        size = sum(tensor.bytes for tensor in part)
+        head = quantise.head({t.name: (t.dtype, t.shape, t.bytes) for t in part})
+        found[f"model-0000{number}-of-00002.safetensors"] = head + body[offset : offset + size]
+        offset += size
+    return found
+
+
+def pinned(parts: dict[str, bytes]) -> str:
+    return ",".join(f"{name}={sha256(data).hexdigest()}" for name, data in parts.items())
+
+
+@pytest.fixture
+def split(hubs: tuple[Hub, Hub]) -> dict[str, bytes]:
+    """A hub that has the weights in two files and not in one."""
+    hub, _ = hubs
+    del hub.answers[path(WEIGHTS)]
+    for name, data in (parts := shards()).items():
+        hub.answers[path(name)] = (200, {}, data)
+    return parts
+
+
+def test_weights_in_several_files_become_one(tmp_path: Path, split: dict[str, bytes]) -> None:
+    origin.fetch(hub_row(sha256=pinned(split)), tmp_path)
+    assert_complete(tmp_path, "hub")
+    joined, whole = (tmp_path / WEIGHTS).read_bytes(), FILES[WEIGHTS]
+    assert quantise.tensors(quantise.header([joined])) == quantise.tensors(quantise.header([whole]))
+    bodies = [b"".join(quantise.body([data], quantise.header([data]))) for data in (joined, whole)]
+    assert bodies[0] == bodies[1]
+
+
+def test_a_file_of_several_that_is_not_the_pinned_one_is_refused(
+    tmp_path: Path, split: dict[str, bytes], hubs: tuple[Hub, Hub]
+) -> None:
+    last = list(split)[-1]
+    hubs[0].answers[path(last)] = (200, {}, split[last][:-1] + b"\1")
+    with pytest.raises(SourceError, match=f"sha256: found [0-9a-f]{{64}} in {last}"):
+        origin.fetch(hub_row(sha256=pinned(split)), tmp_path)
+    assert not names(tmp_path) & {WEIGHTS, SOURCE}
+
+
+def test_a_file_of_several_without_a_pin_is_missed(tmp_path: Path, split: dict[str, bytes]) -> None:
+    split.pop(next(iter(split)))
+    with pytest.raises(SourceError, match="expected a digest for each file of the weights"):
+        origin.fetch(hub_row(sha256=pinned(split)), tmp_path)
+
+
+def test_several_files_whose_row_pins_one_say_what_the_row_needs(
+    tmp_path: Path, split: dict[str, bytes]
+) -> None:
+    with pytest.raises(SourceError, match=r"HTTP 404(.|\n)*hint: .*weights in several files need"):
+        origin.fetch(hub_row(), tmp_path)

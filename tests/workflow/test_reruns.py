@@ -12,42 +12,61 @@ import pytest
 from tests.workflow.tree import Tree
 
 JUDGED = {"check_evidence": 1, "summarise": 1, "render_report": 1}
-JUDGED |= {"collect_compliance": 1, "check_compliance": 1}
+JUDGED |= {"collect_compliance": 1, "check_compliance": 1, "calculate_costs": 1}
+JUDGED |= {"check_completeness": 1}
+EVERY = JUDGED | {"collect_compliance": 2}  # one for each model
+COSTED = {"calculate_costs": 1, "check_completeness": 1, "render_report": 1}
+IMPORTED = {"import_published": 1, "render_report": 1}
 
 FURTHER_INSTANCE = "local\tother\t1\t512\t1\t256\t-\ta second machine\n"
 EDIT = "# edited\n"
 
 Edits = list[tuple[str, tuple[str, str] | None]]  # file, what is replaced (None: a line is added)
 
-# Two tiers, three repetitions.
+# MiniLM in two tiers and DistilBERT in one of them, three repetitions.
 CASES: dict[str, tuple[Edits, dict[str, int]]] = {
     "nothing": ([], {}),
-    "enclave": ([("enclave/serve.py", None)], {"build_image": 1, "measure_tier": 6, **JUDGED}),
-    "probe_of_tier_1": ([("bench/probes/boot.py", None)], {"measure_tier": 3, **JUDGED}),
+    "enclave": ([("enclave/serve.py", None)], {"build_image": 1, "measure_tier": 9, **EVERY}),
+    "probe_of_tier_1": ([("bench/probes/boot.py", None)], {"measure_tier": 6, **EVERY}),
     "probe_of_tier_4": ([("bench/probes/handshake.py", None)], {"measure_tier": 3, **JUDGED}),
     "boots_of_tier_4": (
         [("config/config.yaml", ("security_boots: 2", "security_boots: 3"))],
         {"measure_tier": 3, **JUDGED},
     ),
+    "setting_of_tier_4": (
+        [("config/config.yaml", ("security_blocks: 31", "security_blocks: 32"))],
+        {"measure_tier": 3, **JUDGED},
+    ),
+    "own_setting_of_a_model": (
+        [("config/config.yaml", ("seeded: {tiers", "seeded: {round_trips: 9, tiers"))],
+        {"measure_tier": 3, **JUDGED},
+    ),
+    "tier_of_a_model": (
+        [("config/config.yaml", ("tiers: [1, 4]", "tiers: [4]"))],
+        JUDGED,
+    ),
     "statistics": (
         [("bench/analysis/stats.py", None)],
-        {"summarise": 1, "render_report": 1},
+        {"summarise": 1, **COSTED, **IMPORTED},
     ),
     "title_of_a_metric": (
         [("config/metrics.tsv", ("Cold start:", "Start from cold:"))],
-        {"summarise": 1, "render_report": 1},
+        {"summarise": 1, **COSTED, **IMPORTED},
     ),
-    "title_of_a_model": ([("config/models.tsv", ("\tall-MiniLM-L6-v2\t", "\tMiniLM\t"))], {}),
+    "title_of_a_model": (
+        [("config/models.tsv", ("\tall-MiniLM-L6-v2\t", "\tMiniLM\t"))],
+        {"summarise": 1, **COSTED},
+    ),
     "band_of_a_verdict": (
         [("config/verdicts.tsv", ("excellent", "superb"))],
-        {"summarise": 1, "render_report": 1},
+        {"summarise": 1, **COSTED},
     ),
     "new_instance": (
         [
             ("config/instances.tsv", ("local\t", f"{FURTHER_INSTANCE}local\t")),
             ("config/config.yaml", ("[laptop-2vcpu]", "[laptop-2vcpu, other]")),
         ],
-        {"measure_tier": 6, **JUDGED},
+        {"measure_tier": 9, **EVERY},
     ),
     "row_that_nobody_chose": (
         [("config/instances.tsv", ("local\t", f"{FURTHER_INSTANCE}local\t"))],
@@ -59,11 +78,16 @@ CASES: dict[str, tuple[Edits, dict[str, int]]] = {
     ),
     "one_more_repetition": (
         [("config/config.yaml", ("repetitions: 3", "repetitions: 4"))],
-        {"measure_tier": 2, **JUDGED},
+        {"measure_tier": 3, **EVERY},
     ),
     "page": ([("report/report.qmd", None)], {"render_report": 1}),
-    # Costs are not computed yet, so nothing reads a price.
-    "price": ([("config/prices/2026-11-22.json", ("0.192", "0.193"))], {}),
+    "price": ([("config/prices/2026-11-22.json", ("0.192", "0.193"))], COSTED),
+    "utilisation": ([("config/config.yaml", ("[1, 0.5, 0.1]", "[1, 0.2]"))], COSTED),
+    "published_figure_of_a_gpu": ([("config/gpu.tsv", ("13.9665", "13.9666"))], COSTED),
+    "published_result": (
+        [("config/published/multimodel-20260205/minilm-l6_run1/baseline_results.json", None)],
+        IMPORTED,
+    ),
 }
 
 
@@ -105,7 +129,7 @@ def test_archived_records_are_judged_without_being_made(finished: Tree, tmp_path
     shutil.copytree(
         finished.root, clone, symlinks=True, ignore=shutil.ignore_patterns(".snakemake", "summary")
     )
-    assert Tree(clone).planned("--config", "records=archived") == JUDGED
+    assert Tree(clone).planned("--config", "records=archived") == {**EVERY, **IMPORTED}
 
 
 def test_absent_archived_records_are_named(finished: Tree, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A copy of the repository whose scripts only write their outputs: the real rules, in seconds.
+"""A copy of the repository: the real rules, in seconds, where scripts only write their outputs.
 
 A stub keeps its original's imports, unexecuted, so that every rule depends on the code it really
 depends on.
@@ -27,6 +27,11 @@ from pathlib import Path
 for path in snakemake.output:
     Path(path).write_text(f"{path}\\n")
 """
+MODELS = re.compile(r"^models:\n(?:  .*\n)+", re.MULTILINE)
+FEW = """models:
+  minilm: {tiers: [1, 4]}
+  distilbert-seeded: {tiers: [1]}
+"""
 COUNT = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 
 
@@ -37,15 +42,20 @@ class Tree:
         self.root = root
 
     @classmethod
-    def make(cls, root: Path) -> Tree:
-        """Copy what a run needs and replace the scripts."""
+    def make(cls, root: Path, *, real: bool = False) -> Tree:
+        """Copy what a run needs, choose few models, and replace the scripts unless they are to do
+        what they do."""
         root.mkdir(exist_ok=True)
         for name in COPIED:
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, root / name, ignore=LEAVINGS)
             else:
                 shutil.copy2(ROOT / name, root / name)
-        for script in (root / "scripts").glob("*.py"):
+        config = root / "config" / "config.yaml"
+        text, count = MODELS.subn(FEW, config.read_text())
+        assert count == 1, "config.yaml does not say which models"
+        config.write_text(text)
+        for script in () if real else (root / "scripts").glob("*.py"):
             script.write_text(_stub(script.read_text()))
         return cls(root)
 
