@@ -13,9 +13,8 @@ from bench.client.channel import TimedChannel
 from bench.client.session import Answer, ClientSession, open_session
 from enclave.wire import cbor
 from enclave.wire.errors import LocalProtocolError, RemoteProtocolError
-from enclave.wire.frames import HEADER
 from enclave.wire.messages import MAX_PROMPT_BYTES, Completion, Part
-from tests.enclave.service import Counting, Hand, Running, now, serving, until
+from tests.enclave.service import Hand, Running, now, serving, until
 
 COUNTED = [Part(0, " 0"), Part(1, " 1"), Part(2, " 2")]
 
@@ -79,16 +78,13 @@ def test_times_of_a_stream_add_up_in_one_row_each(running: Running) -> None:
 @pytest.mark.attack(44)
 def test_parts_have_the_size_of_a_bucket_whatever_their_text(tmp_path: Path) -> None:
     with serving(tmp_path, response_bucket_bytes=64) as running, running.connect() as stream:
-        counting = Counting(stream)
-        session = open_session(TimedChannel(cast(Any, counting)), running.expected, now())
+        told: list[int] = []
+        session = open_session(TimedChannel(stream, pace=told.append), running.expected, now())
         running.engine.words = 300  # numbers of one to three digits
-        counting.sizes.clear()
-        sizes = []
-        for _ in session.generate("count", 300):
-            sizes.append(sum(counting.sizes))
-            counting.sizes.clear()
-    assert len(sizes) == 300
-    assert set(sizes) == {HEADER.size + 64 + 16}
+        told.clear()
+        parts = list(session.generate("count", 300))
+    assert len(parts) == 300
+    assert set(told[1:301]) == {64 + 16}  # after the prompt, the bodies
 
 
 @pytest.mark.attack(28)
