@@ -37,11 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("service", "echo", "ready", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--device", required=True)
     parser.add_argument("--model", type=Path, required=True, help="folder with source.json")
     arguments = parser.parse_args()
     stages = Stages()
-    engine = load(arguments.model, stages, threads=arguments.threads, batch=arguments.batch)
+    chosen = {name: getattr(arguments, name) for name in ("threads", "batch", "device")}
+    engine = load(arguments.model, stages, **chosen)
     threading.Thread(
         target=_accept, args=(socket.socket(fileno=arguments.echo), _echo), daemon=True
     ).start()
@@ -49,7 +51,7 @@ def main() -> None:
     _accept(socket.socket(fileno=arguments.service), Plain(engine, stages).converse)
 
 
-def load(model: Path, stages: Stages, *, threads: int, batch: int) -> Engine:
+def load(model: Path, stages: Stages, *, threads: int, batch: int, device: str) -> Engine:
     """The model of a folder, ready to answer; it is read while torch is imported, as inside."""
     with uncollected(), ThreadPoolExecutor(1) as beside:
         reading = beside.submit(_read_model, model, stages)
@@ -64,6 +66,7 @@ def load(model: Path, stages: Stages, *, threads: int, batch: int) -> Engine:
                 tokenizer,
                 threads=threads,
                 batch=batch,
+                device=device,
             )
         with stages("first_inference"):
             engine.warm_up()

@@ -59,7 +59,7 @@ WORKLOAD = {
 # Which setting says how many boots a repetition of a tier has.
 BOOTS = {1: "boots", 3: "quality_boots", 4: "security_boots", 5: "stress_boots"}
 # Settings that are the servers' own.
-SERVING = ("batch", "session_seconds", "response_bucket_bytes")
+SERVING = ("device", "batch", "session_seconds", "response_bucket_bytes")
 PLATFORMS = ("local", "aws-nitro", "gcp-confidential-space")
 # What the catalogue's column `models` calls an architecture.
 KINDS = {"bert": "encoder", "distilbert": "encoder", "llama": "generator"}

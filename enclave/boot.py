@@ -65,13 +65,14 @@ def boot(tee: Tee, owner: Ed25519PublicKey, stages: Stages) -> Booted:
         parent = tee.dial(SETTINGS_PORT)
         settings = Settings.decode(_receive_settings(parent))
     receive = partial(_receive, tee, settings, owner, stages)
-    received, engine = load(receive, stages, threads=settings.threads, batch=settings.batch)
+    threads, batch, device = settings.threads, settings.batch, settings.device
+    received, engine = load(receive, stages, threads=threads, batch=batch, device=device)
     manifest, digest = received.manifest, received.manifest_digest
     return Booted(settings, manifest, digest, engine, tee.measurements(), stages, parent)
 
 
 def load(
-    receive: Callable[[], Received], stages: Stages, *, threads: int, batch: int
+    receive: Callable[[], Received], stages: Stages, *, threads: int, batch: int, device: str
 ) -> tuple[Received, Engine]:
     """What `receive` brings, loaded and tried out; it runs while torch is imported."""
     with exhaustible(), uncollected(), ThreadPoolExecutor(1, "receive") as beside:
@@ -87,6 +88,7 @@ def load(
                 received.tokenizer,
                 threads=threads,
                 batch=batch,
+                device=device,
             )
         with stages("first_inference"):
             engine.warm_up()

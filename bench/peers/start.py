@@ -44,7 +44,8 @@ def main() -> None:
     folder, threads = Path(sys.argv[1]), int(sys.argv[2])
     key, owner = (bytes.fromhex(sys.stdin.readline()) for _ in range(2))
     stages = Stages()
-    load(partial(_receive, folder, key, owner, stages), stages, threads=threads, batch=1)
+    receive = partial(_receive, folder, key, owner, stages)
+    load(receive, stages, threads=threads, batch=1, device="cpu")
     print(peak_rss_bytes(), flush=True)
     os._exit(0)  # as a server, which is killed: torch's threads do not live through a tidy end
 

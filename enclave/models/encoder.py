@@ -75,8 +75,9 @@ class Trunk:
         of ours makes.
         """
         keep = mask.bool() if self._padded(token_ids, mask) else None  # (B, L)
+        keep = None if keep is None else keep.to(self.words.device)
         attend = None if keep is None else keep[:, None, None, :]  # (B, 1, 1, L)
-        words = functional.embedding(token_ids, self.words)  # (B, L, H)
+        words = functional.embedding(token_ids.to(self.words.device), self.words)  # (B, L, H)
         x = self.norm(words.add_(self.places[: token_ids.shape[1]]))  # (B, L, H)
         for layer in self.layers:
             x = layer(x, attend)  # (B, L, H)

@@ -60,6 +60,7 @@ class Engine:
         *,
         weights_bytes: int,
         batch: int = 1,
+        device: str = "cpu",
     ) -> None:
         self._model = model
         self._encoder = model if isinstance(model, Encoder) else None
@@ -68,6 +69,7 @@ class Engine:
         self._worker = worker
         self._weights_bytes = weights_bytes
         self._batch = batch
+        self._device = device
         self._threads = worker.call(torch.get_num_threads)
         self._waiting: deque[Job] = deque()
 
@@ -124,6 +126,7 @@ class Engine:
         return {
             "batch": self._batch,
             "cpus": ",".join(map(str, sorted(os.sched_getaffinity(0)))),
+            "device": self._device,
             "packed_linears": self._model.packed,
             "python": platform.python_version(),
             "threads": self._threads,
@@ -175,7 +178,7 @@ class Engine:
 def _embed(encoder: Encoder, jobs: Sequence[Job]) -> None:
     """One pass for all; where it fails, one for each, so that nobody fails with another."""
     try:
-        rows = encoder.embed(*_joined(jobs))  # (sum of B, O)
+        rows = encoder.embed(*_joined(jobs)).cpu()  # (sum of B, O)
     except Exception as error:
         if len(jobs) == 1:
             jobs[0].result.fail(error)
@@ -227,13 +230,20 @@ def load(
     *,
     threads: int,
     batch: int = 1,
+    device: str = "cpu",
 ) -> Engine:
-    """`weights` holds a safetensors file; the engine keeps it, and gives back what it repacks."""
+    """`weights` holds a safetensors file; the engine keeps it, and gives back what it repacks.
+
+    VerificationError for an architecture that there is none of, or a device that is not there.
+    """
     module = ARCHITECTURES.get(architecture)
     if module is None:
         raise VerificationError("architecture", found=architecture, expected=list(ARCHITECTURES))
-    worker = Worker(threads)
+    if device != "cpu" and not torch.cuda.is_available():
+        hint = "set device: cpu, or serve where torch finds one"
+        raise VerificationError("device", found="no CUDA device", expected=device, hint=hint)
+    worker = Worker(threads, device)
     with returning():
         model = worker.call(lambda: module.load(weights.view, config, release=weights.release))
         texts = Tokenizer(tokenizer, max_tokens=model.max_tokens)
-    return Engine(model, texts, worker, weights_bytes=len(weights.view), batch=batch)
+    return Engine(model, texts, worker, weights_bytes=len(weights.view), batch=batch, device=device)

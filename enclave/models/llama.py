@@ -105,7 +105,7 @@ class Model:
         for _ in range(count):
             with torch.inference_mode():
                 x = self._hidden(ids, cache, start)[-1:]  # (1, H)
-                token = sampler(self.head(x)[0].float())
+                token = sampler(self.head(x)[0].float().cpu())
             if token in self.config.stop_ids:
                 return
             yield token

@@ -65,7 +65,7 @@ def entries(data: bytes | bytearray | memoryview) -> dict[str, Entry]:
 def view(data: bytearray | memoryview, entry: Entry) -> torch.Tensor:
     """The tensor of `entry` on the caller's bytes, which must be writable (torch knows no other).
 
-    Writing to either changes both.
+    Writing to either changes both; where torch's default device is no CPU, it is a copy there.
     """
     if memoryview(data).readonly:
         raise LocalProtocolError("weights in read-only memory\nhint: give a bytearray or a mmap")
@@ -74,7 +74,7 @@ def view(data: bytearray | memoryview, entry: Entry) -> torch.Tensor:
         return torch.empty(entry.shape, dtype=dtype)
     count = math.prod(entry.shape)
     tensor = torch.frombuffer(data, dtype=dtype, count=count, offset=entry.start)
-    return tensor.view(entry.shape)
+    return tensor.view(entry.shape).to(torch.get_default_device())
 
 
 def _header_bytes(view: memoryview) -> int:

@@ -25,6 +25,7 @@ BOUNDS = {
     "response_bucket_bytes": Bounds(int, 0, 1 << 20),
 }
 TEXT = Bounds(str, 0, 4096)
+DEVICES = ("cpu", "cuda")
 SECRET = ("access_key_id", "secret_access_key", "session_token")
 
 
@@ -37,6 +38,7 @@ class Settings:
     many more may be on the way there, for `handshake_seconds` in all. A session that asks nothing
     for `idle_seconds` expires, and any session after `session_seconds`. The size of what the
     enclave answers is rounded up to a multiple of `response_bucket_bytes`; 0 leaves it as it is.
+    `device` is what computes, one of DEVICES.
     """
 
     kms_endpoint: str
@@ -56,6 +58,7 @@ class Settings:
     session_seconds: int = field(default=3600, kw_only=True)
     response_bucket_bytes: int = field(default=0, kw_only=True)
     batch: int = field(default=1, kw_only=True)
+    device: str = field(default="cpu", kw_only=True)
 
     def encode(self) -> bytes:
         return cbor.encode({name: getattr(self, name) for name in NAMES})
@@ -73,6 +76,8 @@ class Settings:
             raise RemoteProtocolError("settings are not the closed set this enclave knows")
         if type(values["echo"]) is not bool:
             raise RemoteProtocolError("setting echo is no bool")
+        if values["device"] not in DEVICES:
+            raise RemoteProtocolError(f"setting device: expected one of {', '.join(DEVICES)}")
         for name in NAMES:
             if name != "echo" and (fault := BOUNDS.get(name, TEXT).fault(values[name])):
                 raise RemoteProtocolError(f"setting {name}: {fault}")

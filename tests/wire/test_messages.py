@@ -127,6 +127,7 @@ def settings(**changed: object) -> bytes:
         {"session_seconds": 24 * 3600 + 1},
         {"batch": 0},
         {"batch": 65},
+        {"device": "tpu"},
         {"response_bucket_bytes": -1},
         {"response_bucket_bytes": (1 << 20) + 1},
         {"echo": 1},

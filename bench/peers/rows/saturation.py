@@ -79,6 +79,7 @@ def _server(side: str, stand: Stand) -> Iterator[Path]:
         given = {"service": service.fileno(), "echo": echo.fileno(), "ready": announce}
         given |= {"threads": stand.seat.threads, "batch": BATCHES[side]}
         options = [word for name in given for word in (f"--{name}", str(given[name]))]
+        options += ["--device", "cpu"]
         cpus = ",".join(map(str, stand.seat.cpus))
         process = subprocess.Popen(
             [
