@@ -48,3 +48,8 @@ def needs(name: str) -> Sequence[str]:
     """
     found: Sequence[str] = getattr(module(name), "NEEDS", ())
     return found
+
+
+def ends_servers(name: str) -> bool:
+    """Whether a probe starts servers of its own and ends them before the boot does."""
+    return bool(getattr(module(name), "ENDS_SERVERS", False))

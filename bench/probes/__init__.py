@@ -2,9 +2,10 @@
 
 Contract: `METRICS` names the metric ids a file may yield, `SERVERS` the servers it needs, and
 `run(bed)` yields every value, warm-ups included and marked. A probe that measures what others left
-behind says in `NEEDS` which of them have to run before it in the same boot. One that cannot go on
-raises: its metrics are marked as failed, and the other probes go on. Which probes a tier runs
-stands in the catalogue and nowhere else.
+behind says in `NEEDS` which of them have to run before it in the same boot, one that starts servers
+of its own and ends them says so with `ENDS_SERVERS`. One that cannot go on raises: its metrics are
+marked as failed, and the other probes go on. Which probes a tier runs stands in the catalogue and
+nowhere else.
 """
 
 from __future__ import annotations

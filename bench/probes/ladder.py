@@ -15,6 +15,7 @@ from bench.records import Observation
 
 METRICS = ("memory_limit", "memory_refused", "memory_given")
 SERVERS = ("enclave",)
+ENDS_SERVERS = True
 SIDE = "enclave"
 MIB_A_LAYER = 48  # as platforms make them
 EXHAUSTED = "out of memory"
