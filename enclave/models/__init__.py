@@ -16,24 +16,23 @@ if TYPE_CHECKING:
 Dimensions = Mapping[str, int | float | str]
 Release = Callable[[int, int], None]
 
+
 # How torch's threads (OpenMP's) wait and where they run; read once, when torch is imported.
 #
 # An idle one looks for work so often before it sleeps, about half a millisecond: long enough
 # between two layers, where waking it costs up to half of a short pass, and over soon after the last
 # one. Each has a processor to itself: two that share one wait for each other until the kernel sees
 # it, and on a busy host a twentieth of all requests took twice as long.
-_WAYS = {"GOMP_SPINCOUNT": "10000", "OMP_PROC_BIND": "close", "OMP_PLACES": "threads"}
-
-
 def _import_torch() -> None:
     """So that neither this thread, which OpenMP would bind too, nor a child is left with it."""
     cpus, before = os.sched_getaffinity(0), dict(os.environ)
-    os.environ.update(_WAYS)
+    os.environ["GOMP_SPINCOUNT"] = "10000"
+    os.environ["OMP_PROC_BIND"] = "close"
+    os.environ["OMP_PLACES"] = ",".join(f"{{{cpu}}}" for cpu in sorted(cpus))  # needs no /sys
     import torch  # noqa: F401
 
     os.sched_setaffinity(0, cpus)
-    for name in _WAYS:
-        del os.environ[name]
+    os.environ.clear()
     os.environ.update(before)
 
 

@@ -8,7 +8,6 @@ took nearly twice as long.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -37,11 +36,6 @@ class Result(Generic[T]):
         if error is not None:
             raise error
         return value  # type: ignore[return-value]  # one of the two is there
-
-
-def _bind() -> None:
-    """To the first processor: the others' threads keep away from it (`OMP_PROC_BIND=close`)."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 class Worker:
@@ -81,8 +75,6 @@ class Worker:
 
     def _run(self, threads: int, device: str) -> None:
         torch.set_num_threads(threads)
-        if threads > 1:
-            _bind()
         if device != "cpu":  # which is what torch begins with, and faster untold
             torch.set_default_device(device)
         while (work := self._inbox.get()) is not None:
