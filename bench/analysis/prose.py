@@ -39,9 +39,13 @@ measurement of a TEE, and no verdict on one is given.
 def answer(summary: Summary) -> str:
     """The first sentence: what a confidential request takes in multiples of a plain one."""
     parts = [] if summary.groups() else ["There are no records, so there is no answer."]
-    for instance, model in summary.groups():
-        rows = select(summary["overhead"], metric=HEADLINE, instance=instance, model=model)
-        parts += _answer(rows, summary.where(instance, model))
+    found = {
+        place: select(summary["overhead"], metric=HEADLINE, instance=place[0], model=place[1])
+        for place in summary.groups()
+    }
+    asked = {place: rows for place, rows in found.items() if len(rows)} or found
+    for place, rows in asked.items():
+        parts += _answer(rows, summary.where(*place))
     return "\n\n".join(parts) + "\n"
 
 

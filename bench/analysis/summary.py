@@ -83,12 +83,13 @@ def summarise(
 
     Raises RecordError where files contradict each other or the catalogue.
     """
+    known = plan.models(models)
     sources = [Source(path, records.read(path)) for path in sorted(paths)]
     check(sources)
+    sources = _ordered(sources, known)
     listed = {metric.id: metric for metric in catalogue.read(metrics)}
     bands = verdict.read(verdicts)
     tables: dict[str, list[Row]] = {name: [] for name in sheets.COLUMNS}
-    known = plan.models(models)
     kinds = {row.model: row.kind for row in known}
     for group in _groups(sources):
         _judge(group, listed, bands, tables, kinds.get(group[0]["model"], ""))
@@ -141,10 +142,21 @@ def _same(first: Source, source: Source, field: str) -> None:
 
 
 def _groups(sources: Sequence[Source]) -> list[list[Source]]:
-    """Sources by (instance, model, tier), in order, each sorted by repetition."""
+    """Neighbours with the same instance, model and tier."""
     where = itemgetter("instance", "model", "tier")
-    ordered = sorted(sources, key=itemgetter("instance", "model", "tier", "repetition"))
-    return [list(group) for _, group in groupby(ordered, key=where)]
+    return [list(group) for _, group in groupby(sources, key=where)]
+
+
+def _ordered(sources: Sequence[Source], known: Sequence[plan.Model]) -> list[Source]:
+    """By instance, by model as their table has them, by tier and repetition."""
+    places = {model.model: place for place, model in enumerate(known)}
+
+    def place(source: Source) -> tuple[str, int, str, int, int]:
+        model = source["model"]
+        at = places.get(model, len(places))
+        return source["instance"], at, model, source["tier"], source["repetition"]
+
+    return sorted(sources, key=place)
 
 
 def _judge(

@@ -194,6 +194,14 @@ def test_a_second_model_gets_labels_of_its_own(summary, tmp_path, literature):
     assert "distilbert on laptop" in text
 
 
+def test_a_model_of_which_no_request_was_compared_leaves_the_answer_to_others(summary):
+    own = summary["context"].assign(model="generator")
+    both = pd.concat([summary["context"], own], ignore_index=True)
+    further = Summary({**summary.tables, "context": both})
+    assert len(further.groups()) == 2
+    assert prose.answer(further) == prose.answer(summary)
+
+
 def test_tiers_of_other_boots_are_told_apart(summary):
     assert "3, each of 4 boots of every side" in provenance.box(summary)
 

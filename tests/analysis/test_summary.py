@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import records
+from bench import plan, records
 from bench.analysis import summary
-from bench.records import EVERY, Failure, Observation, RecordError
+from bench.records import EVERY, Failure, Observation, RecordError, Records
 
 TABLES = {
     "metrics",
@@ -21,6 +21,7 @@ TABLES = {
     "context",
     "parity",
 }
+PLACE = {"instance": "laptop", "tier": 1, "repetition": 1}
 MODELS = Path(__file__).parents[2] / "config" / "models.tsv"
 
 
@@ -280,3 +281,13 @@ def test_a_side_that_a_boot_did_not_start_is_no_lack_of_parity(small):
     assert rows(folder, "parity", equal="False") == []
     found = rows(folder, "overhead", metric="request_latency")
     assert "no parity" not in {row["status"] for row in found}
+
+
+def test_models_come_as_their_table_has_them():
+    names = ("distilbert-seeded", "llama-trained", "minilm", "new")
+    sources = [
+        summary.Source(Path(name), Records(PLACE | {"model": name}, (), ())) for name in names
+    ]
+    known = plan.models(MODELS)
+    ordered = [source["model"] for source in summary._ordered(sources, known)]
+    assert ordered[0] == "minilm" and ordered[-1] == "new"
