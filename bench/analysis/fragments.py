@@ -143,12 +143,13 @@ def _variables(summary: Summary) -> str:
 
 
 def _section(page: Page, names: Sequence[str]) -> str:
-    """For every model and instance: each metric's figure, table and ratios."""
-    parts = []
-    for group, where, suffix in page.groups():
-        made = [_metric(page, name, group, where, suffix) for name in names]
-        parts.append("\n".join(filter(None, made)) or "Not measured.\n")
-    return "\n".join(parts)
+    """For every model and instance that has any: each metric's figure, table and ratios."""
+    made = [
+        _metric(page, name, group, where, suffix)
+        for group, where, suffix in page.groups()
+        for name in names
+    ]
+    return "\n".join(filter(None, made)) or "Not measured.\n"
 
 
 def _together(page: Page, names: Sequence[str], section: str) -> str:
