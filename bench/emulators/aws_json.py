@@ -172,8 +172,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault.kind == "latency":
             time.sleep(fault.latency_ms / 1000)
             return False
-        self.close_connection = True
         if fault.kind == "reset":
+            self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.connection.close()
         else:
