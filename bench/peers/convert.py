@@ -14,7 +14,12 @@ from bench import files
 from bench.probes import inputs
 
 REPOSITORY = Path(__file__).parents[2]
-EXPORTS = {"bert": "bench.peers.export", "llama": "bench.peers.gguf"}  # by architecture
+# By architecture.
+EXPORTS = {
+    "bert": "bench.peers.export",
+    "distilbert": "bench.peers.export",
+    "llama": "bench.peers.gguf",
+}
 CALIBRATION_TEXTS = 64
 CALIBRATION_TOKENS = (8, 32, 128)
 
